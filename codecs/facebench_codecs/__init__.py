@@ -1,0 +1,89 @@
+"""The built-in codecs of facebench. Only their descriptions are here: nothing heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from facebench import CodecSpec, Setting, hookimpl
+
+FACEBENCH_API = 1
+
+#: Quantiser steps of the learned codecs' sweep, in standard deviations of the latent's own noise.
+_LATENT_STEPS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+
+
+def _learned(name: str, help_text: str) -> CodecSpec:
+    return CodecSpec(
+        name,
+        "facebench_codecs.learned:LearnedCodec",
+        settings=(
+            Setting("step", float, 3.0, "quantiser step, in latent standard deviations", low=0.1, high=64.0),
+            Setting("latent", str, "quantised", "the payload", choices=("quantised", "float32")),
+            Setting(
+                "weights",
+                str,
+                name,
+                f"{name} (until flat), {name}-paper (the paper's epochs) or a file that facebench train wrote",
+                names_file=True,
+            ),
+        ),
+        rate_setting="step",
+        sweep=_LATENT_STEPS,
+        help=help_text,
+        trainer="facebench_codecs.learned:train_learned",
+    )
+
+
+@hookimpl
+def facebench_codecs() -> Iterable[CodecSpec]:
+    """Return the built-in codecs."""
+    return (
+        CodecSpec(
+            "jpeg",
+            "facebench_codecs.jpeg:Jpeg",
+            settings=(
+                Setting("quality", int, 85, "libjpeg quality", low=1, high=100),
+                Setting("headerless", bool, False, "tables known to the decoder, no headers in the payload"),
+                Setting("scale", float, 1.0, "downsample by this before encoding", low=0.05, high=1.0),
+            ),
+            rate_setting="quality",
+            sweep=(2, 5, 10, 20, 35, 50, 70, 85, 95),
+            help="JPEG (OpenCV, optimised Huffman tables)",
+        ),
+        CodecSpec(
+            "png",
+            "facebench_codecs.png:Png",
+            help="PNG (OpenCV, highest compression level): the lossless anchor",
+            lossless=True,
+        ),
+        CodecSpec(
+            "eigenfaces",
+            "facebench_codecs.eigenfaces:Eigenfaces",
+            settings=(
+                Setting(
+                    "step",
+                    float,
+                    1.0,
+                    "quantiser step on coefficients of pictures in [0, 1]",
+                    low=0.02,
+                    high=50.0,
+                ),
+                Setting(
+                    "weights",
+                    str,
+                    "shipped",
+                    "shipped, or a file that facebench train wrote",
+                    names_file=True,
+                ),
+            ),
+            rate_setting="step",
+            sweep=(4.0, 2.5, 1.6, 1.0, 0.6, 0.4, 0.25, 0.12),
+            help="PCA of the training faces, uniform quantiser, range coder (Turk & Pentland 1991)",
+            trainer="facebench_codecs.eigenfaces:train_eigenfaces",
+            baseline=True,
+        ),
+        _learned("cvae", "convolutional VAE of the student paper, 512 latent values, L1 loss"),
+        _learned(
+            "dcgan", "DCGAN autoencoder of the student paper, 512 latent values, L1 x 10 + adversarial loss"
+        ),
+    )

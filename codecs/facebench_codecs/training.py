@@ -1,0 +1,306 @@
+"""The training loop of the learned codecs, with checkpoints that resume to the same curve.
+
+Batches, latent noise and mirroring of step ``s`` depend only on the seed and ``s``, so a run that was killed
+and resumed takes the same steps as one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from facebench import WeightsError
+from facebench_codecs.losses import named_loss
+from facebench_codecs.networks import Autoencoder, Discriminator
+from facebench_codecs.recipe import Recipe
+
+#: Validation losses are compared over the last fifth of the steps; "flat" is less than 0.5 % better.
+FLAT_WINDOW = 0.2
+FLAT_GAIN = 0.005
+#: Until flat: the learning rate falls by this factor, this often, each time the curve is flat.
+RATE_DROP = 0.25
+RATE_DROPS = 2
+MIN_STEPS = 2000
+CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass
+class Curve:
+    """The losses over the steps: ``train`` are means since the last entry, ``valid`` is over the whole split."""
+
+    steps: list[int] = field(default_factory=list)
+    train: list[float] = field(default_factory=list)
+    valid: list[float] = field(default_factory=list)
+    kl_nats: list[float] = field(default_factory=list)
+    discriminator: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Progress:
+    """What is reported after each step."""
+
+    step: int
+    total_steps: int | None
+    loss: float
+    valid: float | None
+    pictures_per_second: float
+
+
+@dataclass
+class Trained:
+    """The result of a training run; ``stopped`` says why it ended."""
+
+    model: Autoencoder
+    curve: Curve
+    steps: int
+    seconds: float
+    stopped: str
+
+
+class _Run:
+    """The state that a checkpoint holds: networks, optimisers, curve and counters."""
+
+    def __init__(self, recipe: Recipe, side: int, seed: int, device: str) -> None:
+        torch.manual_seed(seed)
+        self.model = Autoencoder(recipe, side).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.discriminator: Discriminator | None = None
+        betas = (recipe.adam_beta1, 0.999)
+        self.optimizers = [torch.optim.Adam(self.model.parameters(), recipe.learning_rate, betas)]
+        if recipe.discriminator_widths:
+            self.discriminator = Discriminator(recipe, side).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.optimizers.append(
+                torch.optim.Adam(self.discriminator.parameters(), recipe.learning_rate, betas)
+            )
+        self.curve = Curve()
+        self.step = 0
+        self.seconds = 0.0
+        self.drops: list[int] = []  # steps at which the learning rate was lowered
+
+    def networks(self) -> list[nn.Module]:
+        return [self.model] if self.discriminator is None else [self.model, self.discriminator]
+
+    def save(self, path: Path, identity: str) -> None:
+        tensors: dict[str, Tensor] = {}
+        for number, (network, optimizer) in enumerate(zip(self.networks(), self.optimizers, strict=True)):
+            tensors |= {f"network{number}.{k}": v.contiguous() for k, v in network.state_dict().items()}
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"adam{number}.{index}.{k}": v.contiguous() for k, v in state.items()}
+        counters = {
+            "identity": identity,
+            "step": self.step,
+            "seconds": self.seconds,
+            "drops": self.drops,
+            "curve": asdict(self.curve),
+        }
+        temporary = path.with_name(f".{path.name}.tmp")
+        save_file(tensors, temporary, metadata={"run": json.dumps(counters)})
+        temporary.replace(path)
+
+    def load(self, path: Path, identity: str) -> None:
+        try:
+            with safe_open(path, "pt") as file:
+                counters = json.loads((file.metadata() or {})["run"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except Exception as error:
+            raise WeightsError(f"checkpoint {path} is damaged ({error}); remove it to start again") from error
+        if counters["identity"] != identity:
+            raise WeightsError(
+                f"checkpoint {path} is of another recipe, seed or data; remove it or train to another --out"
+            )
+        for number, (network, optimizer) in enumerate(zip(self.networks(), self.optimizers, strict=True)):
+            prefix = f"network{number}."
+            network.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in tensors.items():
+                owner, _, rest = name.partition(".")
+                if owner == f"adam{number}":
+                    index, _, key = rest.partition(".")
+                    state.setdefault(int(index), {})[key] = tensor
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        self.curve = Curve(**counters["curve"])
+        self.step, self.seconds, self.drops = counters["step"], counters["seconds"], counters["drops"]
+
+
+def run_identity(recipe: Recipe, seed: int, train_digest: str, valid_digest: str) -> str:
+    """Return what a checkpoint belongs to: a digest of the recipe, seed and data."""
+    what = [asdict(recipe), seed, train_digest, valid_digest]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _to_tensor(pictures: NDArray[np.uint8], device: str) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [0, 1], channels last in memory."""
+    return torch.from_numpy(np.array(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def _batches(count: int, batch_size: int, seed: int, first_step: int) -> Iterator[NDArray[np.int64]]:
+    """Yield index batches from ``first_step`` on; every epoch is a new permutation, its remainder dropped."""
+    per_epoch = max(1, count // batch_size)
+    step = first_step
+    while True:
+        epoch, position = divmod(step, per_epoch)
+        order = np.random.default_rng([seed, epoch]).permutation(count)
+        for start in range(position, per_epoch):
+            yield np.sort(order[start * batch_size : (start + 1) * batch_size])
+            step += 1
+
+
+def _validate(run: _Run, recipe: Recipe, pictures: NDArray[np.uint8], device: str) -> tuple[float, float]:
+    """Return the reconstruction loss (latent mean, not sampled) and the KL in nats per picture."""
+    loss_of = named_loss(recipe.loss)
+    loss = nats = 0.0
+    run.model.eval()
+    with torch.no_grad():
+        for start in range(0, len(pictures), 256):
+            batch = _to_tensor(pictures[start : start + 256], device)
+            mean, log_variance = run.model.encoder(batch)
+            loss += float(loss_of(run.model.decoder(mean), batch)) * len(batch)
+            nats += float(_kl(mean, log_variance)) * len(batch)
+    run.model.train()
+    return loss / len(pictures), nats / len(pictures)
+
+
+def _kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence of the latent from N(0, 1), in nats per picture (Kingma & Welling 2014, appendix B)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2, 3)).mean()
+
+
+def is_flat(steps: list[int], valid: list[float]) -> bool:
+    """Whether the best validation loss improved by less than 0.5 % over the last fifth of the steps."""
+    if not steps:
+        return False
+    cut = steps[-1] * (1 - FLAT_WINDOW)
+    before = [v for s, v in zip(steps, valid, strict=True) if s <= cut]
+    return bool(before) and min(valid) > min(before) * (1 - FLAT_GAIN)
+
+
+def train(
+    recipe: Recipe,
+    pictures: NDArray[np.uint8],
+    validation: NDArray[np.uint8],
+    *,
+    seed: int,
+    device: str,
+    checkpoint: Path,
+    identity: str,
+    time_limit: float = math.inf,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Trained:
+    """Train ``recipe`` on ``pictures``, watched on ``validation``; both (N, S, S, 3) uint8.
+
+    An existing ``checkpoint`` of the same ``identity`` is continued; it is rewritten every minute and at the
+    end. With ``recipe.epochs`` None it runs until the validation loss is flat at the lowest learning rate, or
+    ``time_limit`` seconds of training have passed. Raises :class:`facebench.WeightsError` on a checkpoint
+    that does not fit.
+    """
+    side = pictures.shape[1]
+    run = _Run(recipe, side, seed, device)
+    if checkpoint.is_file():
+        run.load(checkpoint, identity)
+    per_epoch = max(1, len(pictures) // recipe.batch_size)
+    total = recipe.epochs * per_epoch if recipe.epochs is not None else None
+    validate_every = min(per_epoch, 200)
+    loss_of = named_loss(recipe.loss)
+    loss_sum = discriminator_sum = 0.0
+    last_entry = run.curve.steps[-1] if run.curve.steps else 0
+    last_save = clock = time.monotonic()
+    stopped = ""
+    for indices in _batches(len(pictures), recipe.batch_size, seed, run.step):
+        if total is not None and run.step >= total:
+            stopped = f"after {recipe.epochs} epochs"
+        elif run.seconds > time_limit:
+            stopped = f"at the time limit of {time_limit / 60:.0f} minutes, not flat"
+        elif total is None and _settled(run):
+            stopped = "when the validation loss was flat"
+        if stopped:
+            break
+        rate = recipe.learning_rate * RATE_DROP ** len(run.drops)
+        for optimizer in run.optimizers:
+            optimizer.param_groups[0]["lr"] = rate
+        draw = torch.Generator().manual_seed(seed * 1_000_003 + run.step)
+        batch = _to_tensor(pictures[indices], device)
+        if recipe.mirror:
+            flip = torch.rand(len(batch), generator=draw) < 0.5
+            batch[flip] = batch[flip].flip(3)
+        shape = (len(batch), recipe.latent_channels, 4, 4)
+        noise = torch.randn(shape, generator=draw).to(device)
+        reconstruction, mean, log_variance = run.model(batch, noise)
+        loss = recipe.loss_weight * loss_of(reconstruction, batch) + recipe.kl_weight * _kl(
+            mean, log_variance
+        )
+        if run.discriminator is not None:
+            discriminator_sum += _discriminator_step(run, batch, reconstruction.detach())
+            run.discriminator.requires_grad_(False)
+            logits = run.discriminator(reconstruction)
+            loss = loss + binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+        run.optimizers[0].zero_grad(set_to_none=True)
+        loss.backward()
+        run.optimizers[0].step()
+        run.step += 1
+        loss_sum += loss.item()
+        valid = None
+        if run.step % validate_every == 0 or run.step == total:
+            valid, nats = _validate(run, recipe, validation, device)
+            since = run.step - last_entry
+            run.curve.steps.append(run.step)
+            run.curve.train.append(loss_sum / since)
+            run.curve.valid.append(valid)
+            run.curve.kl_nats.append(nats)
+            run.curve.discriminator.append(discriminator_sum / since)
+            run.curve.learning_rate.append(rate)
+            loss_sum, discriminator_sum, last_entry = 0.0, 0.0, run.step
+            if (
+                total is None
+                and len(run.drops) < RATE_DROPS
+                and run.step >= MIN_STEPS
+                and _is_flat_since(run)
+            ):
+                run.drops.append(run.step)
+        now = time.monotonic()
+        run.seconds += now - clock
+        report(Progress(run.step, total, loss.item(), valid, len(batch) / max(now - clock, 1e-9)))
+        clock = now
+        # Only where the running sums are empty: a resumed curve is then the same as an undisturbed one.
+        if valid is not None and now - last_save > CHECKPOINT_SECONDS:
+            run.save(checkpoint, identity)
+            last_save = now
+    run.save(checkpoint, identity)
+    run.model.eval()
+    return Trained(run.model, run.curve, run.step, run.seconds, stopped)
+
+
+def _discriminator_step(run: _Run, real: Tensor, fake: Tensor) -> float:
+    assert run.discriminator is not None
+    run.discriminator.requires_grad_(True)
+    logits = run.discriminator(torch.cat([real, fake]))
+    target = torch.cat([torch.ones(len(real)), torch.zeros(len(fake))]).to(logits.device)
+    loss = binary_cross_entropy_with_logits(logits, target)
+    run.optimizers[1].zero_grad(set_to_none=True)
+    loss.backward()
+    run.optimizers[1].step()
+    return loss.item()
+
+
+def _is_flat_since(run: _Run) -> bool:
+    """Whether the curve is flat and the learning rate has had a fifth of the steps since it last fell."""
+    recent = not run.drops or run.step - run.drops[-1] >= FLAT_WINDOW * run.step
+    return recent and is_flat(run.curve.steps, run.curve.valid)
+
+
+def _settled(run: _Run) -> bool:
+    return len(run.drops) == RATE_DROPS and _is_flat_since(run)

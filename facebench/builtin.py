@@ -1,0 +1,51 @@
+"""What the harness itself brings through its own entry point: image sets and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from facebench.hookspecs import ImageSetSpec, MetricSpec, hookimpl
+from facebench.metrics import METRICS
+
+FACEBENCH_API = 1
+
+#: CelebA's terms, as 'facebench data' and every celeba table repeat them.
+CELEBA_TERMS = (
+    "CelebA is obtained from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html under its terms: non-commercial "
+    "research only, no redistribution. Needed: img_align_celeba.zip; list_eval_partition.txt for the official "
+    "splits; identity_CelebA.txt for identities beyond facebench's own split"
+)
+
+
+@hookimpl
+def facebench_image_sets() -> Iterable[ImageSetSpec]:
+    """Return the built-in image sets."""
+    return (
+        ImageSetSpec(
+            "samples",
+            "facebench.data.samples:open_source",
+            ("all",),
+            "synthetic faces that come with facebench; for trying things out, not for publication",
+            "made by facebench from a generative model; no picture of a real person",
+        ),
+        ImageSetSpec(
+            "celeba",
+            "facebench.data.celeba:open_source",
+            ("test", "valid", "train", "official-test", "official-valid", "official-train", "all"),
+            "CelebA, aligned; facebench's own split by identity unless --split official-...",
+            CELEBA_TERMS,
+        ),
+        ImageSetSpec(
+            "folder",
+            "facebench.data.folder:open_source",
+            ("all",),
+            "any folder of pictures: --data folder:PATH",
+            "the pictures are yours: their terms are yours to know",
+        ),
+    )
+
+
+@hookimpl
+def facebench_metrics() -> Iterable[MetricSpec]:
+    """Return the built-in metrics."""
+    return METRICS

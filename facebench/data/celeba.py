@@ -1,0 +1,155 @@
+"""CelebA as it is distributed, with facebench's own split by identity (Liu et al., ICCV 2015)."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facebench.data.source import PictureSource, decode_picture, file_fingerprint
+from facebench.errors import DataError
+from facebench.masks.annotation import find_masks
+
+#: Names of the parts of CelebA's ``list_eval_partition.txt`` and of facebench's split list.
+PARTS = ("train", "valid", "test")
+SPLITS = ("test", "valid", "train", "official-test", "official-valid", "official-train", "all")
+#: The usual crop around the face in the aligned 178x218 pictures.
+DEFAULT_CROP = "centre-148"
+
+
+@dataclass(frozen=True)
+class SplitEntry:
+    """One line of facebench's split list: CelebA's file number and identity, and the part it belongs to."""
+
+    number: str
+    identity: str
+    part: str
+
+
+@cache
+def facebench_split() -> tuple[SplitEntry, ...]:
+    """Return facebench's split of 14,723 CelebA pictures by identity, in file order.
+
+    No person is in two parts. All of these lie in CelebA's official *test* partition.
+    """
+    text = resources.files("facebench.data").joinpath("celeba_split.csv").read_text()
+    return tuple(
+        SplitEntry(row["file"], row["identity"], row["part"]) for row in csv.DictReader(text.splitlines())
+    )
+
+
+def split_members(part: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the picture ids and identities of one part of facebench's split ("celeba:182638", "celeba:7760")."""
+    entries = [entry for entry in facebench_split() if entry.part == part]
+    return (
+        frozenset(f"celeba:{entry.number}" for entry in entries),
+        frozenset(f"celeba:{entry.identity}" for entry in entries),
+    )
+
+
+def open_source(path: Path, split: str) -> PictureSource:
+    """Open CelebA in ``path``: the folder with ``img_align_celeba.zip`` or ``img_align_celeba/``, or that zip.
+
+    ``split`` is one of :data:`SPLITS`: facebench's own parts, CelebA's official ones, or all pictures found.
+    Raises :class:`DataError` if pictures or list files that the split needs are missing.
+    """
+    root = path.parent if path.suffix == ".zip" else path
+    read_member, found, fingerprint = _open_pictures(path)
+    numbers = _numbers_of(split, root, found)
+    missing = [number for number in numbers if number not in found]
+    if missing:
+        raise DataError(
+            f"{path} lacks {len(missing)} of the {len(numbers)} pictures of split '{split}' "
+            f"(first: {missing[0]}.jpg); get the whole of CelebA: see 'facebench data'"
+        )
+    if not numbers:
+        raise DataError(f"{path} has no picture of split '{split}'")
+    masks = find_masks(root, numbers)
+    return PictureSource(
+        name="celeba",
+        split=split,
+        ids=tuple(f"celeba:{number}" for number in numbers),
+        identities=_identities_of(numbers, root),
+        fingerprint=f"celeba {split} {fingerprint} {masks[1] if masks else ''}",
+        read=lambda index: read_member(numbers[index]),
+        read_mask=masks[0] if masks else None,
+        default_crop=DEFAULT_CROP,
+        no_mask_reason=f"no face_masks.zip in {root}",
+    )
+
+
+def _open_pictures(path: Path) -> tuple[Callable[[str], NDArray[np.uint8]], dict[str, str], str]:
+    """Return a reader by file number, the names found by number, and a fingerprint."""
+    if path.suffix == ".zip":
+        archive = path
+    else:
+        archive = path / "img_align_celeba.zip"
+    if archive.is_file():
+        try:
+            opened = zipfile.ZipFile(archive)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{archive} is not a readable zip archive: {error}; download it again") from error
+        found = {Path(name).stem: name for name in opened.namelist() if name.endswith(".jpg")}
+
+        def read_zip(number: str) -> NDArray[np.uint8]:
+            try:
+                data = opened.read(found[number])
+            except (zipfile.BadZipFile, OSError) as error:
+                raise DataError(
+                    f"{archive}:{found[number]} is damaged ({error}); download it again"
+                ) from error
+            return decode_picture(data, f"{archive}:{found[number]}")
+
+        return read_zip, found, file_fingerprint(archive)
+    for folder in (path / "img_align_celeba", path):
+        files = {file.stem: str(file) for file in folder.glob("*.jpg")} if folder.is_dir() else {}
+        if files:
+            return (
+                lambda number: decode_picture(Path(files[number]).read_bytes(), files[number]),
+                files,
+                f"{file_fingerprint(folder)} {len(files)}",
+            )
+    raise DataError(
+        f"no CelebA pictures in {path}: expected img_align_celeba.zip or img_align_celeba/; see 'facebench data'"
+    )
+
+
+def _numbers_of(split: str, root: Path, found: dict[str, str]) -> list[str]:
+    if split in PARTS:
+        return [entry.number for entry in facebench_split() if entry.part == split]
+    if split == "all":
+        return sorted(found)
+    if split.startswith("official-") and split.removeprefix("official-") in PARTS:
+        wanted = str(PARTS.index(split.removeprefix("official-")))
+        rows = _read_list(root / "list_eval_partition.txt", f"split '{split}'")
+        return [Path(row[0]).stem for row in rows if row[1] == wanted]
+    raise DataError(f"unknown split '{split}': use one of {', '.join(SPLITS)}")
+
+
+def _identities_of(numbers: list[str], root: Path) -> tuple[str, ...] | None:
+    known = {entry.number: entry.identity for entry in facebench_split()}
+    file = root / "identity_CelebA.txt"
+    if file.is_file():
+        known |= {Path(row[0]).stem: row[1] for row in _read_list(file, "identities")}
+    if any(number not in known for number in numbers):
+        return None
+    return tuple(f"celeba:{known[number]}" for number in numbers)
+
+
+def _read_list(file: Path, purpose: str) -> list[list[str]]:
+    """Return the rows "FILE VALUE" of a CelebA list file."""
+    try:
+        rows = [line.split() for line in file.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}, needed for {purpose}, cannot be read: {error}") from error
+    bad = next((number for number, row in enumerate(rows, 1) if len(row) != 2), None)
+    if bad is not None:
+        raise DataError(f"{file}, line {bad}: expected 'FILE VALUE'")
+    return rows

@@ -1,0 +1,160 @@
+"""Prepared image sets: memory-mapped arrays in the user's cache, identified by a digest of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facebench.data.preprocess import Preprocessing
+from facebench.data.source import PictureSource
+from facebench.paths import cache_dir
+
+#: Raise when the prepared arrays' layout or meaning changes.
+_FORMAT = 1
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """An ordered list of equally sized pictures, ready for codecs.
+
+    ``images`` is (N, size, size, 3) uint8 RGB, ``masks`` (N, size, size) bool or None, both memory-mapped;
+    ``hashes`` is (N, 16) uint8, one hash per picture over its id, pixels and mask.
+    """
+
+    name: str
+    split: str
+    ids: tuple[str, ...]
+    identities: tuple[str, ...] | None
+    preprocessing: Preprocessing
+    images: NDArray[np.uint8]
+    masks: NDArray[np.bool_] | None
+    hashes: NDArray[np.uint8]
+    synthetic: bool = False
+    no_mask_reason: str = ""
+    masker: str = "annotation"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The pictures' (height, width) in pixels."""
+        return self.preprocessing.size, self.preprocessing.size
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the pictures' hashes and the preprocessing: equal digests mean equal pixels and masks."""
+        state = hashlib.sha256(json.dumps(asdict(self.preprocessing), sort_keys=True).encode())
+        state.update(np.ascontiguousarray(self.hashes).tobytes())
+        return state.hexdigest()
+
+    def head(self, count: int) -> ImageSet:
+        """Return the set of the first ``count`` pictures."""
+        if count >= len(self):
+            return self
+        return replace(
+            self,
+            ids=self.ids[:count],
+            identities=self.identities[:count] if self.identities else None,
+            images=self.images[:count],
+            masks=None if self.masks is None else self.masks[:count],
+            hashes=self.hashes[:count],
+        )
+
+
+def prepare(
+    source: PictureSource,
+    preprocessing: Preprocessing,
+    *,
+    jobs: int = 1,
+    progress: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, total: steps,
+) -> ImageSet:
+    """Return ``source`` prepared by ``preprocessing``, from the cache if it is there.
+
+    ``jobs`` threads read and resize; ``progress`` wraps the iterable of finished picture counts.
+    Raises :class:`facebench.errors.DataError` naming the first unreadable picture; nothing is cached then.
+    """
+    key = _key(source, preprocessing)
+    folder = cache_dir() / "prepared" / key
+    if not (folder / "meta.json").is_file():
+        _write(source, preprocessing, folder, jobs, progress)
+    return _open(source, preprocessing, folder)
+
+
+def _key(source: PictureSource, preprocessing: Preprocessing) -> str:
+    what = [_FORMAT, source.fingerprint, source.ids, asdict(preprocessing)]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+
+
+def _open(source: PictureSource, preprocessing: Preprocessing, folder: Path) -> ImageSet:
+    masks = folder / "masks.npy"
+    (folder / "meta.json").touch()  # the time of last use, for 'facebench cache limit'
+    return ImageSet(
+        name=source.name,
+        split=source.split,
+        ids=source.ids,
+        identities=source.identities,
+        preprocessing=preprocessing,
+        images=np.load(folder / "images.npy", mmap_mode="r"),
+        masks=np.load(masks, mmap_mode="r") if masks.is_file() else None,
+        hashes=np.load(folder / "hashes.npy"),
+        synthetic=source.synthetic,
+        no_mask_reason=source.no_mask_reason if source.read_mask is None else "",
+    )
+
+
+def _write(
+    source: PictureSource,
+    preprocessing: Preprocessing,
+    folder: Path,
+    jobs: int,
+    progress: Callable[[Iterable[int], int], Iterable[int]],
+) -> None:
+    count, size = len(source.ids), preprocessing.size
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    try:
+        open_memmap = np.lib.format.open_memmap
+        images = open_memmap(building / "images.npy", "w+", np.uint8, (count, size, size, 3))
+        masks = None
+        if source.read_mask is not None:
+            masks = open_memmap(building / "masks.npy", "w+", np.bool_, (count, size, size))
+        hashes = np.empty((count, 16), np.uint8)
+
+        def fill(index: int) -> None:
+            name = source.ids[index]
+            images[index] = preprocessing.picture(source.read(index), name)
+            state = hashlib.blake2b(name.encode() + b"\0" + images[index].tobytes(), digest_size=16)
+            if masks is not None and source.read_mask is not None:
+                masks[index] = preprocessing.mask(source.read_mask(index), name)
+                state.update(np.packbits(masks[index]).tobytes())
+            hashes[index] = np.frombuffer(state.digest(), np.uint8)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            for start in progress(range(0, count, _CHUNK), count):
+                list(pool.map(fill, range(start, min(start + _CHUNK, count))))
+        images.flush()
+        if masks is not None:
+            masks.flush()
+        np.save(building / "hashes.npy", hashes)
+        meta = {"set": source.name, "split": source.split, "pictures": count, **asdict(preprocessing)}
+        (building / "meta.json").write_text(json.dumps(meta))
+        building.chmod(0o755)
+        try:
+            building.rename(folder)
+        except OSError:  # another process has just finished the same set
+            if not (folder / "meta.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
