@@ -120,9 +120,7 @@ def _value(spec: CodecSpec, setting: Setting, text: str) -> SettingValue:
     value: SettingValue
     try:
         if setting.kind is bool:
-            value = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-                text.lower()
-            ]
+            value = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
         elif setting.kind is int:
             value = int(text)
         elif setting.kind is float:
@@ -137,9 +135,7 @@ def _value(spec: CodecSpec, setting: Setting, text: str) -> SettingValue:
         raise SettingError(f"{where}: use one of {', '.join(map(str, setting.choices))}")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         # Written so that NaN is refused.
-        if not (setting.low is None or value >= setting.low) or not (
-            setting.high is None or value <= setting.high
-        ):
+        if not (setting.low is None or value >= setting.low) or not (setting.high is None or value <= setting.high):
             raise SettingError(f"{where} is out of range: use {setting.low} to {setting.high}")
     return value
 

@@ -57,9 +57,7 @@ class Registry:
 
     def _find(self, kind: str, specs: dict[str, _SpecT], name: str) -> _SpecT:
         if owners := self._collisions.get(f"{kind} {name}"):
-            raise PluginError(
-                f"{kind} '{name}' is brought by both {' and '.join(owners)}; uninstall one of them"
-            )
+            raise PluginError(f"{kind} '{name}' is brought by both {' and '.join(owners)}; uninstall one of them")
         if name not in specs:
             raise UnknownName(unknown(kind, name, specs))
         return specs[name]
@@ -173,9 +171,7 @@ def _checked(spec: CodecSpec) -> CodecSpec:
     if not spec.name or set(spec.name) & set(",:;=/+\"' \t\n|`"):
         raise PluginError(f"codec name {spec.name!r} is empty or has one of , : ; = / + | quotes or blanks")
     if spec.rate_setting is not None and spec.setting(spec.rate_setting) is None:
-        raise PluginError(
-            f"codec '{spec.name}': rate setting '{spec.rate_setting}' is not among its settings"
-        )
+        raise PluginError(f"codec '{spec.name}': rate setting '{spec.rate_setting}' is not among its settings")
     if spec.sweep and spec.rate_setting is None:
         raise PluginError(f"codec '{spec.name}' has a sweep but no rate setting")
     return spec

@@ -83,7 +83,5 @@ def facebench_codecs() -> Iterable[CodecSpec]:
             baseline=True,
         ),
         _learned("cvae", "convolutional VAE of the student paper, 512 latent values, L1 loss"),
-        _learned(
-            "dcgan", "DCGAN autoencoder of the student paper, 512 latent values, L1 x 10 + adversarial loss"
-        ),
+        _learned("dcgan", "DCGAN autoencoder of the student paper, 512 latent values, L1 x 10 + adversarial loss"),
     )

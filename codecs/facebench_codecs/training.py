@@ -82,9 +82,7 @@ class _Run:
         self.optimizers = [torch.optim.Adam(self.model.parameters(), recipe.learning_rate, betas)]
         if recipe.discriminator_widths:
             self.discriminator = Discriminator(recipe, side).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.optimizers.append(
-                torch.optim.Adam(self.discriminator.parameters(), recipe.learning_rate, betas)
-            )
+            self.optimizers.append(torch.optim.Adam(self.discriminator.parameters(), recipe.learning_rate, betas))
         self.curve = Curve()
         self.step = 0
         self.seconds = 0.0
@@ -123,9 +121,7 @@ class _Run:
             )
         for number, (network, optimizer) in enumerate(zip(self.networks(), self.optimizers, strict=True)):
             prefix = f"network{number}."
-            network.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            )
+            network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
             state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in tensors.items():
                 owner, _, rest = name.partition(".")
@@ -240,9 +236,7 @@ def train(
         shape = (len(batch), recipe.latent_channels, 4, 4)
         noise = torch.randn(shape, generator=draw).to(device)
         reconstruction, mean, log_variance = run.model(batch, noise)
-        loss = recipe.loss_weight * loss_of(reconstruction, batch) + recipe.kl_weight * _kl(
-            mean, log_variance
-        )
+        loss = recipe.loss_weight * loss_of(reconstruction, batch) + recipe.kl_weight * _kl(mean, log_variance)
         if run.discriminator is not None:
             discriminator_sum += _discriminator_step(run, batch, reconstruction.detach())
             run.discriminator.requires_grad_(False)
@@ -264,12 +258,7 @@ def train(
             run.curve.discriminator.append(discriminator_sum / since)
             run.curve.learning_rate.append(rate)
             loss_sum, discriminator_sum, last_entry = 0.0, 0.0, run.step
-            if (
-                total is None
-                and len(run.drops) < RATE_DROPS
-                and run.step >= MIN_STEPS
-                and _is_flat_since(run)
-            ):
+            if total is None and len(run.drops) < RATE_DROPS and run.step >= MIN_STEPS and _is_flat_since(run):
                 run.drops.append(run.step)
         now = time.monotonic()
         run.seconds += now - clock

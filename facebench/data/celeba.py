@@ -40,9 +40,7 @@ def facebench_split() -> tuple[SplitEntry, ...]:
     No person is in two parts. All of these lie in CelebA's official *test* partition.
     """
     text = resources.files("facebench.data").joinpath("celeba_split.csv").read_text()
-    return tuple(
-        SplitEntry(row["file"], row["identity"], row["part"]) for row in csv.DictReader(text.splitlines())
-    )
+    return tuple(SplitEntry(row["file"], row["identity"], row["part"]) for row in csv.DictReader(text.splitlines()))
 
 
 def split_members(part: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -102,9 +100,7 @@ def _open_pictures(path: Path) -> tuple[Callable[[str], NDArray[np.uint8]], dict
             try:
                 data = opened.read(found[number])
             except (zipfile.BadZipFile, OSError) as error:
-                raise DataError(
-                    f"{archive}:{found[number]} is damaged ({error}); download it again"
-                ) from error
+                raise DataError(f"{archive}:{found[number]} is damaged ({error}); download it again") from error
             return decode_picture(data, f"{archive}:{found[number]}")
 
         return read_zip, found, file_fingerprint(archive)

@@ -56,9 +56,7 @@ class Preprocessing:
         side = min(height, width) if self.crop == "square" else self._centre_side()
         assert side is not None
         if side > min(height, width):
-            raise DataError(
-                f"{name} is {width}x{height}, too small for crop {self.crop}: use --crop square or full"
-            )
+            raise DataError(f"{name} is {width}x{height}, too small for crop {self.crop}: use --crop square or full")
         top, left = (height - side) // 2, (width - side) // 2
         return slice(top, top + side), slice(left, left + side)
 
@@ -74,7 +72,5 @@ class Preprocessing:
         cropped = mask[self._box(*mask.shape, name)]
         if cropped.shape == (self.size, self.size):
             return cropped
-        coverage = cv2.resize(
-            cropped.astype(np.float32), (self.size, self.size), interpolation=cv2.INTER_AREA
-        )
+        coverage = cv2.resize(cropped.astype(np.float32), (self.size, self.size), interpolation=cv2.INTER_AREA)
         return coverage >= 0.5
