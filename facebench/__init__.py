@@ -1,6 +1,6 @@
 """facebench: a benchmark of face-image codecs. This module is the author API; it imports nothing heavy."""
 
-from facebench.codec import Codec, CodecSpec, Setting, TrainedOn
+from facebench.codec import Codec, CodecSpec, Setting, TrainedOn, TrainingJob
 from facebench.errors import CodecError, FacebenchError, SettingError, UnsupportedSize, WeightsError
 from facebench.hookspecs import (
     API_VERSION,
@@ -10,6 +10,7 @@ from facebench.hookspecs import (
     MetricSpec,
     hookimpl,
 )
+from facebench.paths import kept_weights_dir
 
 __version__ = "0.1.0"
 
@@ -26,8 +27,10 @@ __all__ = [
     "Setting",
     "SettingError",
     "TrainedOn",
+    "TrainingJob",
     "UnsupportedSize",
     "WeightsError",
     "__version__",
     "hookimpl",
+    "kept_weights_dir",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,3 +130,55 @@ class Codec(ABC):
 
     def use_device(self, device: str) -> None:
         """Move the codec to a torch device ("cpu", "cuda"); a codec that has no use for one ignores it."""
+
+
+class TrainingImages(Protocol):
+    """What a trainer sees of a prepared image set."""
+
+    images: NDArray[np.uint8]  # (N, height, width, 3) RGB
+    masks: NDArray[np.bool_] | None  # (N, height, width), true on the face
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What ``facebench train NAME`` asks of a codec's trainer: a function of one job that returns the weights file.
+
+    ``out`` is the weights file to write, or None for the trainer's own choice below
+    :func:`facebench.kept_weights_dir`. ``recipe``, ``loss`` and ``epochs`` are None unless the user chose. A
+    trainer with checkpoints continues them if ``resume``. ``minutes`` limits the training time. ``log`` takes
+    one line for the user; ``progress`` a step, the steps in all or None, and figures to show. ``trained_on``
+    and ``card()`` (command, seed, data) belong into the weights file.
+    """
+
+    codec: str
+    train: TrainingImages
+    valid: TrainingImages
+    seed: int
+    device: str
+    command: str
+    trained_on: dict[str, Any]
+    out: Path | None = None
+    recipe: str | None = None
+    loss: str | None = None
+    epochs: int | None = None
+    minutes: float | None = None
+    resume: bool = False
+    log: Callable[[str], None] = lambda line: None
+    progress: Callable[[int, int | None, dict[str, float]], None] = lambda step, total, figures: None
+
+    def card(self) -> dict[str, Any]:
+        """Return how the weights are made, for the card beside them."""
+        return {
+            "command": self.command,
+            "seed": self.seed,
+            "train_digest": self.train.digest,
+            "valid_digest": self.valid.digest,
+        }

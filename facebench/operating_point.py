@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,11 +134,16 @@ def _value(spec: CodecSpec, setting: Setting, text: str) -> SettingValue:
         ) from error
     if setting.choices and value not in setting.choices:
         raise SettingError(f"{where}: use one of {', '.join(map(str, setting.choices))}")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        # Written so that NaN is refused.
-        if not (setting.low is None or value >= setting.low) or not (setting.high is None or value <= setting.high):
-            raise SettingError(f"{where} is out of range: use {setting.low} to {setting.high}")
+    if setting.kind in (int, float) and not _in_range(setting, float(value)):
+        raise SettingError(f"{where} is out of range: use {setting.low} to {setting.high}")
     return value
+
+
+def _in_range(setting: Setting, value: float) -> bool:
+    """Whether a number is within its setting's bounds; NaN never is."""
+    low = -math.inf if setting.low is None else setting.low
+    high = math.inf if setting.high is None else setting.high
+    return low <= value <= high
 
 
 def make_codec(spec: CodecSpec, point: OperatingPoint, size: tuple[int, int]) -> Codec:

@@ -8,17 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import platformdirs
-
 
 def cache_dir() -> Path:
     """Return the folder of what can be made again: ``FACEBENCH_CACHE``, or the user's cache folder."""
+    import platformdirs
+
     chosen = os.environ.get("FACEBENCH_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("facebench"))
 
 
 def kept_weights_dir() -> Path:
     """Return the folder of weights that ``facebench train`` keeps: ``FACEBENCH_WEIGHTS``, or the user's data."""
+    import platformdirs
+
     chosen = os.environ.get("FACEBENCH_WEIGHTS")
     return Path(chosen) if chosen else Path(platformdirs.user_data_dir("facebench")) / "weights"
 

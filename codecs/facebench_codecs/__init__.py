@@ -9,21 +9,21 @@ from facebench import CodecSpec, Setting, hookimpl
 FACEBENCH_API = 1
 
 #: Quantiser steps of the learned codecs' sweep, in standard deviations of the latent's own noise.
-_LATENT_STEPS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+_LATENT_STEPS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 
 
 def _learned(name: str, help_text: str) -> CodecSpec:
     return CodecSpec(
         name,
-        "facebench_codecs.learned:LearnedCodec",
+        f"facebench_codecs.learned:{name.capitalize()}",
         settings=(
             Setting("step", float, 3.0, "quantiser step, in latent standard deviations", low=0.1, high=64.0),
             Setting("latent", str, "quantised", "the payload", choices=("quantised", "float32")),
             Setting(
                 "weights",
                 str,
-                name,
-                f"{name} (until flat), {name}-paper (the paper's epochs) or a file that facebench train wrote",
+                "flat",
+                "flat (trained until flat), paper (the paper's epochs) or a .safetensors file of facebench train",
                 names_file=True,
             ),
         ),
@@ -45,10 +45,18 @@ def facebench_codecs() -> Iterable[CodecSpec]:
                 Setting("quality", int, 85, "libjpeg quality", low=1, high=100),
                 Setting("headerless", bool, False, "tables known to the decoder, no headers in the payload"),
                 Setting("scale", float, 1.0, "downsample by this before encoding", low=0.05, high=1.0),
+                Setting(
+                    "weights",
+                    str,
+                    "shipped",
+                    "Huffman tables of headerless: shipped, or a file that facebench train wrote",
+                    names_file=True,
+                ),
             ),
             rate_setting="quality",
             sweep=(2, 5, 10, 20, 35, 50, 70, 85, 95),
             help="JPEG (OpenCV, optimised Huffman tables)",
+            trainer="facebench_codecs.jpeg_tables:train_jpeg",
         ),
         CodecSpec(
             "png",

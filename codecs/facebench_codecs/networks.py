@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from facebench_codecs.recipe import LATENT_SIDE, Recipe
+
+
+def pictures_to_tensor(images: NDArray[np.uint8], device: str) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [0, 1], channels last in memory."""
+    return torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def _stage_widths(widths: tuple[int, ...], side: int) -> list[int]:

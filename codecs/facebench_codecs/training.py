@@ -24,7 +24,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from facebench import WeightsError
 from facebench_codecs.losses import named_loss
-from facebench_codecs.networks import Autoencoder, Discriminator
+from facebench_codecs.networks import Autoencoder, Discriminator, pictures_to_tensor
 from facebench_codecs.recipe import Recipe
 
 #: Validation losses are compared over the last fifth of the steps; "flat" is less than 0.5 % better.
@@ -139,11 +139,6 @@ def run_identity(recipe: Recipe, seed: int, train_digest: str, valid_digest: str
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
-def _to_tensor(pictures: NDArray[np.uint8], device: str) -> Tensor:
-    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [0, 1], channels last in memory."""
-    return torch.from_numpy(np.array(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
-
-
 def _batches(count: int, batch_size: int, seed: int, first_step: int) -> Iterator[NDArray[np.int64]]:
     """Yield index batches from ``first_step`` on; every epoch is a new permutation, its remainder dropped."""
     per_epoch = max(1, count // batch_size)
@@ -163,7 +158,7 @@ def _validate(run: _Run, recipe: Recipe, pictures: NDArray[np.uint8], device: st
     run.model.eval()
     with torch.no_grad():
         for start in range(0, len(pictures), 256):
-            batch = _to_tensor(pictures[start : start + 256], device)
+            batch = pictures_to_tensor(pictures[start : start + 256], device)
             mean, log_variance = run.model.encoder(batch)
             loss += float(loss_of(run.model.decoder(mean), batch)) * len(batch)
             nats += float(_kl(mean, log_variance)) * len(batch)
@@ -229,7 +224,7 @@ def train(
         for optimizer in run.optimizers:
             optimizer.param_groups[0]["lr"] = rate
         draw = torch.Generator().manual_seed(seed * 1_000_003 + run.step)
-        batch = _to_tensor(pictures[indices], device)
+        batch = pictures_to_tensor(pictures[indices], device)
         if recipe.mirror:
             flip = torch.rand(len(batch), generator=draw) < 0.5
             batch[flip] = batch[flip].flip(3)

@@ -6,7 +6,7 @@ import csv
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 
@@ -85,10 +85,7 @@ def open_source(path: Path, split: str) -> PictureSource:
 
 def _open_pictures(path: Path) -> tuple[Callable[[str], NDArray[np.uint8]], dict[str, str], str]:
     """Return a reader by file number, the names found by number, and a fingerprint."""
-    if path.suffix == ".zip":
-        archive = path
-    else:
-        archive = path / "img_align_celeba.zip"
+    archive = path if path.suffix == ".zip" else path / "img_align_celeba.zip"
     if archive.is_file():
         try:
             opened = zipfile.ZipFile(archive)
@@ -107,14 +104,14 @@ def _open_pictures(path: Path) -> tuple[Callable[[str], NDArray[np.uint8]], dict
     for folder in (path / "img_align_celeba", path):
         files = {file.stem: str(file) for file in folder.glob("*.jpg")} if folder.is_dir() else {}
         if files:
-            return (
-                lambda number: decode_picture(Path(files[number]).read_bytes(), files[number]),
-                files,
-                f"{file_fingerprint(folder)} {len(files)}",
-            )
+            return partial(_read_file, files), files, f"{file_fingerprint(folder)} {len(files)}"
     raise DataError(
         f"no CelebA pictures in {path}: expected img_align_celeba.zip or img_align_celeba/; see 'facebench data'"
     )
+
+
+def _read_file(files: dict[str, str], number: str) -> NDArray[np.uint8]:
+    return decode_picture(Path(files[number]).read_bytes(), files[number])
 
 
 def _numbers_of(split: str, root: Path, found: dict[str, str]) -> list[str]:

@@ -40,6 +40,8 @@ class ImageSet:
     images: NDArray[np.uint8]
     masks: NDArray[np.bool_] | None
     hashes: NDArray[np.uint8]
+    images_file: Path
+    masks_file: Path | None = None
     synthetic: bool = False
     no_mask_reason: str = ""
     masker: str = "annotation"
@@ -61,16 +63,37 @@ class ImageSet:
 
     def head(self, count: int) -> ImageSet:
         """Return the set of the first ``count`` pictures."""
-        if count >= len(self):
-            return self
+        return self if count >= len(self) else self._select(slice(count))
+
+    def cut(self, every: int) -> tuple[ImageSet, ImageSet]:
+        """Return all pictures but every ``every``-th, and those; for training, not for a run."""
+        held_out = np.arange(len(self)) % every == every - 1
+        return self._select(~held_out), self._select(held_out)
+
+    def _select(self, rows: slice | NDArray[np.bool_]) -> ImageSet:
+        def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(np.array(names, dtype=object)[rows])
+
         return replace(
             self,
-            ids=self.ids[:count],
-            identities=self.identities[:count] if self.identities else None,
-            images=self.images[:count],
-            masks=None if self.masks is None else self.masks[:count],
-            hashes=self.hashes[:count],
+            ids=chosen(self.ids),
+            identities=chosen(self.identities) if self.identities else None,
+            images=self.images[rows],
+            masks=None if self.masks is None else self.masks[rows],
+            hashes=self.hashes[rows],
         )
+
+    def with_masks(
+        self, masks: NDArray[np.bool_] | None, file: Path | None, masker: str, no_mask_reason: str
+    ) -> ImageSet:
+        """Return the set with other masks, (N, size, size) bool kept in ``file``, or with none."""
+        hashes = np.empty_like(self.hashes)
+        for index, picture in enumerate(self.hashes):
+            state = hashlib.blake2b(picture.tobytes() + masker.encode(), digest_size=16)
+            if masks is not None:
+                state.update(np.packbits(masks[index]).tobytes())
+            hashes[index] = np.frombuffer(state.digest(), np.uint8)
+        return replace(self, masks=masks, masks_file=file, masker=masker, no_mask_reason=no_mask_reason, hashes=hashes)
 
 
 def prepare(
@@ -109,6 +132,8 @@ def _open(source: PictureSource, preprocessing: Preprocessing, folder: Path) -> 
         images=np.load(folder / "images.npy", mmap_mode="r"),
         masks=np.load(masks, mmap_mode="r") if masks.is_file() else None,
         hashes=np.load(folder / "hashes.npy"),
+        images_file=folder / "images.npy",
+        masks_file=masks if masks.is_file() else None,
         synthetic=source.synthetic,
         no_mask_reason=source.no_mask_reason if source.read_mask is None else "",
     )

@@ -1,0 +1,209 @@
+"""Learned codecs: a convolutional autoencoder whose quantised, entropy-coded latent is the payload."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from facebench import Codec, CodecError, SettingError, TrainingJob, UnsupportedSize, WeightsError, kept_weights_dir
+from facebench_codecs.entropy import Quantiles, StaticCoder
+from facebench_codecs.losses import named_loss
+from facebench_codecs.networks import Autoencoder, pictures_to_tensor
+from facebench_codecs.recipe import LATENT_SIDE, Recipe, named_recipe
+from facebench_codecs.training import Progress, run_identity, train
+from facebench_codecs.weights import find_weights, load_weights, save_weights
+
+KIND = "autoencoder"
+#: Latents of trained encoders lie well within this; a float32 payload may say anything.
+_LATENT_LIMIT = 1e4
+
+
+class LearnedCodec(Codec):
+    """The latent mean, divided by the latent's own noise and ``step``, rounded and coded under static tables.
+
+    With ``latent`` "float32" the payload is the latent mean itself: 512 values, 2,048 bytes, the student
+    paper's accounting.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, size: tuple[int, int], *, step: float, latent: str, weights: str) -> None:
+        """Load ``weights``: a name ("flat", "paper") of shipped or kept ones, or the path of a file."""
+        super().__init__(size)
+        loaded = load_weights(_weights_path(self.name, weights, size), KIND)
+        side = loaded.meta["side"]
+        if size != (side, side):
+            raise UnsupportedSize(f"{self.name}: these weights are for {side}x{side}, not {size[1]}x{size[0]}")
+        recipe = Recipe.from_dict(loaded.meta["recipe"])
+        self._model = Autoencoder(recipe, side).eval().requires_grad_(False)
+        try:
+            state = {
+                k: torch.from_numpy(v) for k, v in loaded.tensors.items() if k.startswith(("encoder.", "decoder."))
+            }
+            self._model.load_state_dict(state)
+        except RuntimeError as error:
+            raise WeightsError(f"{self.name}: weights '{weights}' do not fit their recipe; train them again") from error
+        self._model = self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = "cpu"
+        self._shape = (recipe.latent_channels, LATENT_SIDE, LATENT_SIDE)
+        self._float32 = latent == "float32"
+        self._steps = loaded.tensors["latent.scale"] * np.float32(step)
+        self._coder = StaticCoder(
+            Quantiles(loaded.tensors["quantiles.positions"], loaded.tensors["quantiles.units"]), step
+        )
+        self.weights_bytes = loaded.bytes_of("decoder.", "latent.", "quantiles.")
+        self.weights_digest = loaded.digest
+        self.trained_on = loaded.trained_on
+
+    def use_device(self, device: str) -> None:
+        self._device = device
+        self._model = self._model.to(device)
+
+    def latents(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the (D,) latent mean of one picture, (H, W, 3) uint8."""
+        with torch.inference_mode():
+            mean, _ = self._model.encoder(pictures_to_tensor(image[None], self._device))
+        return mean[0].flatten().cpu().numpy()
+
+    def symbols(self, image: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Return the (D,) integers that the payload of ``image`` codes."""
+        return self._coder.clamp(np.rint(self.latents(image) / self._steps).clip(-1e9, 1e9).astype(np.int32))
+
+    def ideal_bits(self, image: NDArray[np.uint8]) -> float:
+        """Return the ideal code length in bits of one picture's symbols under the codec's tables."""
+        return self._coder.ideal_bits(self.symbols(image))
+
+    # Batches are encoded one by one: convolutions differ in the last bit with the batch, payloads must not.
+    def encode(self, image: NDArray[np.uint8]) -> bytes:
+        if self._float32:
+            return self.latents(image).astype("<f4").tobytes()
+        return self._coder.encode(self.symbols(image))
+
+    def decode(self, payload: bytes) -> NDArray[np.uint8]:
+        return self.decode_batch([payload])[0]
+
+    def decode_batch(self, payloads: Sequence[bytes]) -> NDArray[np.uint8]:
+        latents = np.stack([self._latent_of(payload) for payload in payloads]).reshape(-1, *self._shape)
+        with torch.inference_mode():
+            pictures = self._model.decoder(torch.from_numpy(latents).to(self._device))
+            levels = (pictures * 255).round().to(torch.uint8)
+        return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    def _latent_of(self, payload: bytes) -> NDArray[np.float32]:
+        if not self._float32:
+            return self._coder.decode(payload).astype(np.float32) * self._steps
+        if len(payload) != 4 * math.prod(self._shape):
+            raise CodecError(f"payload of {len(payload)} bytes is not {math.prod(self._shape)} float32 values")
+        values = np.frombuffer(payload, "<f4").astype(np.float32)
+        return np.nan_to_num(values, posinf=_LATENT_LIMIT, neginf=-_LATENT_LIMIT).clip(-_LATENT_LIMIT, _LATENT_LIMIT)
+
+
+class Cvae(LearnedCodec):
+    """The student paper's convolutional VAE: L1 loss."""
+
+    name = "cvae"
+
+
+class Dcgan(LearnedCodec):
+    """The student paper's DCGAN autoencoder: 10 x L1 and an adversarial loss."""
+
+    name = "dcgan"
+
+
+def _weights_path(codec: str, weights: str, size: tuple[int, int]) -> Path:
+    if weights.endswith(".safetensors"):
+        return Path(weights)
+    found = find_weights(f"{codec}-{weights}", size[1])
+    if found is not None:
+        return found
+    if find_weights(f"{codec}-{weights}", 64) is None:
+        raise WeightsError(f"{codec} has no weights '{weights}': use flat, paper or the path of a .safetensors file")
+    raise UnsupportedSize(
+        f"{codec} has no weights for {size[1]}x{size[0]}: run 'facebench train {codec} --size {size[1]}'"
+    )
+
+
+def train_learned(job: TrainingJob) -> Path:
+    """Train ``job.codec`` by its recipe ("flat" unless ``job.recipe``) and write its weights; returns their path.
+
+    A checkpoint lies beside the weights file. Raises :class:`facebench.SettingError` on a wrong option, a
+    size that is not 4 times a power of two, or a checkpoint that is there when ``job.resume`` is not set.
+    """
+    name = f"{job.codec}-{job.recipe or 'flat'}"
+    recipe = named_recipe(name)
+    if job.loss is not None:
+        named_loss(job.loss)
+        recipe = replace(recipe, loss=job.loss)
+    if job.epochs is not None:
+        recipe = replace(recipe, epochs=job.epochs)
+    side = job.train.size[0]
+    if side < 2 * LATENT_SIDE or side & (side - 1):
+        raise SettingError(f"{job.codec} trains at sizes 8, 16, 32, 64, 128 ..., not {side}")
+    if len(job.train) < recipe.batch_size:
+        raise SettingError(
+            f"{job.codec} trains in batches of {recipe.batch_size}; {len(job.train)} pictures are too few"
+        )
+    out = job.out or kept_weights_dir() / f"{name}-{side}.safetensors"
+    checkpoint = out.with_suffix(".checkpoint")
+    if checkpoint.is_file() and not job.resume:
+        raise SettingError(f"{checkpoint} is there: --resume continues it, or remove it to start again")
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+
+    def report(step: Progress) -> None:
+        figures = {"loss": step.loss, "images/s": step.pictures_per_second}
+        if step.valid is not None:
+            figures["valid"] = step.valid
+        job.progress(step.step, step.total_steps, figures)
+
+    done = train(
+        recipe,
+        job.train.images,
+        job.valid.images,
+        seed=job.seed,
+        device=job.device,
+        checkpoint=checkpoint,
+        identity=run_identity(recipe, job.seed, job.train.digest, job.valid.digest),
+        time_limit=math.inf if job.minutes is None else job.minutes * 60,
+        report=report,
+    )
+    job.log(f"stopped {done.stopped} ({done.steps} steps, {done.seconds / 60:.1f} minutes)")
+    means, scale = _latent_statistics(done.model, [job.train.images, job.valid.images], job.device)
+    quantiles = Quantiles.fit(means / scale)
+    tensors = {k: v.cpu().contiguous().numpy() for k, v in done.model.state_dict().items()}
+    tensors |= {
+        "latent.scale": scale,
+        "quantiles.positions": quantiles.positions,
+        "quantiles.units": quantiles.units,
+    }
+    meta = {"kind": KIND, "side": side, "recipe": asdict(recipe), "trained_on": job.trained_on}
+    card = {
+        **job.card(),
+        "parameters": sum(p.numel() for p in done.model.parameters()),
+        "steps": done.steps,
+        "seconds": round(done.seconds),
+        "stopped": done.stopped,
+        "curve": asdict(done.curve),
+    }
+    save_weights(out, tensors, meta, card)
+    return out
+
+
+def _latent_statistics(
+    model: Autoencoder, sets: Sequence[NDArray[np.uint8]], device: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the latent means, (N, D), and the mean posterior standard deviation of each, (D,)."""
+    means, deviations = [], []
+    with torch.inference_mode():
+        for images in sets:
+            for start in range(0, len(images), 256):
+                mean, log_variance = model.encoder(pictures_to_tensor(images[start : start + 256], device))
+                means.append(mean.flatten(1).cpu().numpy())
+                deviations.append((0.5 * log_variance).exp().flatten(1).cpu().numpy())
+    return np.concatenate(means), np.concatenate(deviations).mean(axis=0)

@@ -1,0 +1,86 @@
+"""Options and helpers that several commands share."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from facebench.data.choose import DataOptions
+    from facebench.data.imageset import ImageSet
+    from facebench.plugins import Registry
+
+_CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
+
+_DATA_OPTIONS = (
+    click.option(
+        "--data", help="Image set: PATH of CelebA, folder:PATH or samples.  [default: FACEBENCH_DATA or samples]"
+    ),
+    click.option("--split", help="Split of the image set.  [default: its first, see 'facebench data']"),
+    click.option("--crop", help="full (squashed), square or centre-N.  [default: the set's own; celeba: centre-148]"),
+    click.option("--size", default=64, show_default=True, help="Side of the square pictures, in pixels."),
+    click.option(
+        "--filter", default="area", show_default=True, help="Resize filter: area, bilinear, bicubic, lanczos."
+    ),
+)
+
+
+def data_options(command: _CommandT) -> _CommandT:
+    """Add the options that choose an image set and its preprocessing."""
+    for option in reversed(_DATA_OPTIONS):
+        command = option(command)
+    return command
+
+
+def jobs_option(command: _CommandT) -> _CommandT:
+    """Add ``--jobs``, the number of worker processes."""
+    return click.option(
+        "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, help="Worker processes.  [default: all cores]"
+    )(command)
+
+
+quiet_option = click.option("--quiet", is_flag=True, help="No progress, no notes: only errors on standard error.")
+
+
+def registry_with_notes(quiet: bool = False) -> Registry:
+    """Load the plugins; one line on standard error for each that is left out."""
+    from facebench.plugins import load_registry
+
+    registry = load_registry()
+    for problem in registry.problems:
+        note(problem, quiet)
+    return registry
+
+
+def note(line: str, quiet: bool = False) -> None:
+    """Say something on standard error, where it does not mix with the results."""
+    if not quiet:
+        click.echo(f"facebench: {line}", err=True)
+
+
+def command_line() -> str:
+    """Return the command as the user gave it, for manifests and cards."""
+    return shlex.join(["facebench", *sys.argv[1:]])
+
+
+def prepare_with_progress(
+    options: DataOptions, registry: Registry, quiet: bool, jobs: int = 1, split: str | None = None
+) -> ImageSet:
+    """Open and prepare the chosen image set, with a progress bar when it takes its time."""
+    from tqdm import tqdm
+
+    from facebench.data.choose import choose_source, prepare_chosen
+
+    def progress(steps: Iterable[int], total: int) -> Iterable[int]:
+        with tqdm(total=total, desc="preparing pictures", unit="img", disable=quiet, delay=1, leave=False) as bar:
+            for step in steps:
+                yield step
+                bar.update(min(step + 256, total) - bar.n)
+
+    source = choose_source(options, registry, split)
+    return prepare_chosen(source, options, registry, jobs=jobs, progress=progress)

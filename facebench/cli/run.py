@@ -1,0 +1,126 @@
+"""``facebench run``: measure codecs on an image set and print the leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from facebench.cli.options import (
+    command_line,
+    data_options,
+    jobs_option,
+    note,
+    prepare_with_progress,
+    quiet_option,
+    registry_with_notes,
+)
+
+if TYPE_CHECKING:
+    from facebench.grid import Engine
+    from facebench.runner import Plan
+    from facebench.store import Run
+
+
+@click.command("run")
+@click.option("--codecs", required=True, help="Codecs: cvae,jpeg:quality=50,webp:quality=1/10/40:method=6 ...")
+@click.option("--sweep", is_flag=True, help="Measure each codec's whole sweep: its rate-distortion curve.")
+@data_options
+@click.option("--mask", default="annotation", show_default=True, help="annotation, none or a masker's name.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N pictures.")
+@click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: results/SET-SIZE]")
+@click.option("--format", "form", type=click.Choice(["md", "csv", "json"]), default="md", show_default=True)
+@click.option("--view", type=click.Choice(["default", "paper"]), default="default", show_default=True)
+@click.option("--sealed", is_flag=True, help="Decode every shard in a fresh process.")
+@click.option("--no-baseline", is_flag=True, help="Leave out the baseline (eigenfaces) unless it is named.")
+@jobs_option
+@click.option("--device", default="cpu", show_default=True, help="torch device of learned codecs: cpu or cuda.")
+@click.option("--overwrite", is_flag=True, help="Let --out replace another run's results.")
+@quiet_option
+def run_command(
+    codecs: str,
+    sweep: bool,
+    data: str | None,
+    split: str | None,
+    crop: str | None,
+    size: int,
+    filter: str,
+    mask: str,
+    limit: int | None,
+    out: Path | None,
+    form: str,
+    view: str,
+    sealed: bool,
+    no_baseline: bool,
+    jobs: int,
+    device: str,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Measure codecs on an image set, with and without face masks, and print the leaderboard.
+
+    The table goes to standard output, all else to standard error. Finished shards are kept: after an
+    interruption the same command goes on where it stopped.
+    """
+    from facebench.data.choose import DataOptions
+    from facebench.operating_point import label, parse_points
+    from facebench.report.leaderboard import leaderboard_markdown
+    from facebench.results_folder import results_folder
+    from facebench.runner import Plan, plan_points
+    from facebench.store import write_run
+
+    registry = registry_with_notes(quiet)
+    requested = parse_points(codecs, registry, sweep=sweep)
+    points = plan_points(registry, requested, baseline=not no_baseline)
+    options = DataOptions(data, split, crop, size, filter, mask, limit)
+    images = prepare_with_progress(options, registry, quiet, jobs)
+    names = frozenset(label(registry.codecs[p.codec], p) for p in requested)
+    plan = Plan(registry, points, names, images, device, sealed, command_line())
+    folder = results_folder(out, plan, overwrite)
+    if images.synthetic:
+        note("these faces are synthetic; for real figures: --data PATH_TO_CELEBA (see 'facebench data')", quiet)
+    if images.masks_file is None:
+        note(f"+Mask rows are n/a: {images.no_mask_reason}", quiet)
+    run = _execute(plan, _engine(jobs, sealed, device), quiet)
+    markdown = leaderboard_markdown(run, view=view)
+    write_run(folder, run, markdown)
+    click.echo(rendered(run, form, view))
+    note(f"written to {folder}", quiet)
+
+
+def rendered(run: Run, form: str, view: str) -> str:
+    """Return a run as markdown, CSV or JSON text."""
+    from facebench.report.frame import leaderboard_csv, leaderboard_json
+    from facebench.report.leaderboard import leaderboard_markdown
+
+    if form == "csv":
+        return leaderboard_csv(run).rstrip("\n")
+    if form == "json":
+        return leaderboard_json(run).rstrip("\n")
+    return leaderboard_markdown(run, view=view).rstrip("\n")
+
+
+def _engine(jobs: int, sealed: bool, device: str) -> Engine:
+    from facebench.engines import FreshProcesses, local_pool
+    from facebench.grid import Engine
+
+    return Engine(jobs, local_pool, FreshProcesses if sealed else None)
+
+
+def _execute(plan: Plan, engine: Engine, quiet: bool) -> Run:
+    from tqdm import tqdm
+
+    from facebench.engines import threads_per_worker
+    from facebench.runner import execute
+
+    total = len(plan.points) * len(plan.images)
+    with tqdm(total=total, desc="measuring", unit="img", disable=quiet, leave=False, smoothing=0.1) as bar:
+
+        def progress(done: int, total: int, cached: bool) -> None:
+            if cached:  # keeps images/s and ETA to what is really measured
+                bar.initial += done
+            bar.update(done)
+
+        with threads_per_worker(engine.jobs):
+            return execute(plan, engine, progress)

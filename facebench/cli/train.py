@@ -1,0 +1,146 @@
+"""``facebench train``: fit a codec's weights to an image set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facebench.cli.options import (
+    command_line,
+    data_options,
+    note,
+    prepare_with_progress,
+    quiet_option,
+    registry_with_notes,
+)
+
+if TYPE_CHECKING:
+    from facebench.data.choose import DataOptions
+    from facebench.data.imageset import ImageSet
+    from facebench.plugins import Registry
+
+#: Of a set without a validation split, every tenth picture is held out.
+_HOLD_OUT = 10
+
+
+@click.command("train")
+@click.argument("codec")
+@data_options
+@click.option("--recipe", help="Named recipe: flat (until the validation loss is flat) or paper.  [default: flat]")
+@click.option("--loss", help="Reconstruction loss: l1 or l2.  [default: the recipe's]")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training pictures.  [default: the recipe's]")
+@click.option("--minutes", type=float, help="Stop after this much training time.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint.")
+@click.option("--out", type=click.Path(path_type=Path), help="Weights file to write (.safetensors).")
+@click.option("--device", help="cpu or cuda.  [default: cuda where there is one]")
+@quiet_option
+def train_command(
+    codec: str,
+    data: str | None,
+    split: str | None,
+    crop: str | None,
+    size: int,
+    filter: str,
+    recipe: str | None,
+    loss: str | None,
+    epochs: int | None,
+    minutes: float | None,
+    seed: int,
+    resume: bool,
+    out: Path | None,
+    device: str | None,
+    quiet: bool,
+) -> None:
+    """Train CODEC (cvae, dcgan, eigenfaces, ...) on the train split, watched on the valid split.
+
+    Kill it at any time: --resume continues from the last checkpoint to the same curve.
+    """
+    from facebench.codec import TrainingJob
+    from facebench.data.choose import DataOptions
+    from facebench.errors import SettingError
+    from facebench.plugins import load_object
+
+    registry = registry_with_notes(quiet)
+    spec = registry.codec(codec)
+    if spec.trainer is None:
+        raise SettingError(f"codec '{codec}' has nothing to train")
+    if out is not None and out.suffix != ".safetensors":
+        raise SettingError(f"--out {out}: a weights file ends in .safetensors")
+    options = DataOptions(data, split, crop, size, filter)
+    train, valid = _training_sets(options, registry, quiet)
+    progress = _ProgressBar(codec, quiet)
+    job = TrainingJob(
+        codec=codec,
+        train=train,
+        valid=valid,
+        seed=seed,
+        device=device or _best_device(),
+        command=command_line(),
+        trained_on=_trained_on(train),
+        out=out,
+        recipe=recipe,
+        loss=loss,
+        epochs=epochs,
+        minutes=minutes,
+        resume=resume,
+        log=lambda line: note(line, quiet),
+        progress=progress,
+    )
+    path = load_object(spec.trainer)(job)
+    progress.close()
+    note(f"weights written to {path}; use them as {codec}:weights={path}", quiet)
+
+
+def _training_sets(options: DataOptions, registry: Registry, quiet: bool) -> tuple[ImageSet, ImageSet]:
+    from facebench.data.choose import choose_source
+
+    splits = registry.image_set(choose_source(options, registry).name).splits
+    if options.split is None and {"train", "valid"} <= set(splits):
+        return (
+            prepare_with_progress(options, registry, quiet, split="train"),
+            prepare_with_progress(options, registry, quiet, split="valid"),
+        )
+    whole = prepare_with_progress(options, registry, quiet)
+    if whole.synthetic:
+        note("training on synthetic samples is for trying things out; real weights need --data PATH_TO_CELEBA", quiet)
+    return whole.cut(_HOLD_OUT)
+
+
+def _trained_on(train: ImageSet) -> dict[str, Any]:
+    """Return what weights tell of their training data; pictures are listed unless facebench's split list has them."""
+    told: dict[str, Any] = {"image_set": train.name, "split": train.split, "data_digest": train.digest}
+    if (train.name, train.split) != ("celeba", "train"):
+        told["pictures"] = list(train.ids)
+        told["identities"] = sorted(set(train.identities or ()))
+    return told
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class _ProgressBar:
+    """Shows steps, loss, validation loss and images/s on standard error."""
+
+    def __init__(self, codec: str, quiet: bool) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(desc=f"training {codec}", unit="step", disable=quiet, delay=0.1)
+        self._shown: dict[str, float] = {}
+
+    def __call__(self, step: int, total: int | None, figures: dict[str, float]) -> None:
+        if total is not None:
+            self._bar.total = total
+        if self._bar.n == 0 and step > 1:
+            self._bar.initial = step - 1
+        self._shown |= figures
+        self._bar.set_postfix({name: f"{value:.4g}" for name, value in self._shown.items()}, refresh=False)
+        self._bar.update(step - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()

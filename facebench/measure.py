@@ -1,0 +1,247 @@
+"""The two tasks of a shard: encode, and decode + score. Only payloads pass from the first to the second.
+
+These functions run in worker processes. They never raise on a codec's fault: a fault becomes the status of the
+rows it spoils.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facebench.codec import Codec, CodecSpec
+from facebench.errors import FacebenchError
+from facebench.hookspecs import MetricSpec
+from facebench.operating_point import OperatingPoint, make_codec
+from facebench.plugins import load_object
+
+OK = "ok"
+ENCODE_FAILED = "encode failed"
+DECODE_FAILED = "decode failed"
+CRASHED = "crashed"
+
+
+@dataclass(frozen=True)
+class CodecTask:
+    """A codec at an operating point and picture size, on a device ("cpu", "cuda")."""
+
+    spec: CodecSpec
+    point: OperatingPoint
+    size: tuple[int, int]
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures ``start`` to ``stop`` of a prepared image set, by the files that hold its arrays."""
+
+    images_file: Path
+    masks_file: Path | None
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def images(self) -> NDArray[np.uint8]:
+        """Return the pictures, (N, H, W, 3) uint8, memory-mapped and read-only."""
+        mapped: NDArray[np.uint8] = np.load(self.images_file, mmap_mode="r")
+        return mapped[self.start : self.stop]
+
+    def masks(self) -> NDArray[np.bool_] | None:
+        """Return the face masks, (N, H, W) bool, or None."""
+        if self.masks_file is None:
+            return None
+        mapped: NDArray[np.bool_] = np.load(self.masks_file, mmap_mode="r")
+        return mapped[self.start : self.stop]
+
+
+@dataclass
+class Encoded:
+    """What the encode task gives: per picture a payload (empty where it failed), its bits, a status and a detail."""
+
+    payloads: list[bytes]
+    bits: list[int]
+    statuses: list[str]
+    details: list[str]
+    seconds: float
+
+
+@dataclass
+class Scored:
+    """What the decode task gives.
+
+    ``scores`` maps each metric column to (1, N) or (2, N) float64: whole picture, and face only. A failed
+    picture has NaN.
+    """
+
+    scores: dict[str, NDArray[np.float64]]
+    statuses: list[str]
+    details: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CodecFacts:
+    """What a codec instance says of itself; ``problem`` is why there is none, or ''."""
+
+    weights_bytes: int = 0
+    weights_digest: str | None = None
+    trained_on: dict[str, Any] | None = None
+    trained_pictures: frozenset[str] = field(default=frozenset(), repr=False)
+    trained_identities: frozenset[str] = field(default=frozenset(), repr=False)
+    problem: str = ""
+
+
+class _Instances:
+    """The few codec instances that a worker used last; making one may mean loading weights."""
+
+    def __init__(self, limit: int = 3) -> None:
+        self._made: OrderedDict[CodecTask, Codec] = OrderedDict()
+        self._limit = limit
+
+    def get(self, task: CodecTask) -> Codec:
+        if task in self._made:
+            self._made.move_to_end(task)
+            return self._made[task]
+        codec = make_codec(task.spec, task.point, task.size)
+        codec.use_device(task.device)
+        self._made[task] = codec
+        if len(self._made) > self._limit:
+            self._made.popitem(last=False)
+        return codec
+
+
+# Encoding and decoding never share an instance: a decoder has seen payloads only.
+_encoders = _Instances()
+_decoders = _Instances()
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception in one line of at most 200 characters."""
+    text = " ".join(str(error).split())
+    return (text if isinstance(error, FacebenchError) else f"{type(error).__name__}: {text}")[:200]
+
+
+def codec_facts(task: CodecTask) -> CodecFacts:
+    """Make a codec and return what it says of itself."""
+    try:
+        codec = _decoders.get(task)
+        trained = codec.trained_on
+        if trained is None:
+            return CodecFacts(int(codec.weights_bytes), codec.weights_digest)
+        told = {"image_set": trained.image_set, "split": trained.split, "data_digest": trained.data_digest}
+        return CodecFacts(int(codec.weights_bytes), codec.weights_digest, told, trained.pictures, trained.identities)
+    except Exception as error:
+        return CodecFacts(problem=describe(error))
+
+
+def encode_shard(task: CodecTask, pictures: Pictures) -> Encoded:
+    """Encode a shard's pictures; a batch that fails is done again one by one, to find the pictures at fault."""
+    count = len(pictures)
+    failed = Encoded([b""] * count, [0] * count, [ENCODE_FAILED] * count, [""] * count, 0.0)
+    try:
+        codec = _encoders.get(task)
+    except Exception as error:
+        failed.details = [describe(error)] * count
+        return failed
+    images = pictures.images()
+    start = time.perf_counter()
+    try:
+        payloads: Sequence[Any] = codec.encode_batch(images)
+        seconds = time.perf_counter() - start
+        checked = [_checked_payload(codec, payload) for payload in payloads]
+        if len(checked) != count:
+            raise ValueError(f"encode_batch gave {len(checked)} payloads for {count} pictures")
+        return Encoded([p for p, _ in checked], [b for _, b in checked], [OK] * count, [""] * count, seconds)
+    except Exception:
+        start = time.perf_counter()
+        for index in range(count):
+            try:
+                payload, bits = _checked_payload(codec, codec.encode(images[index]))
+                failed.payloads[index], failed.bits[index], failed.statuses[index] = payload, bits, OK
+            except Exception as error:
+                failed.details[index] = describe(error)
+        failed.seconds = time.perf_counter() - start
+        return failed
+
+
+def _checked_payload(codec: Codec, payload: Any) -> tuple[bytes, int]:
+    """Return the payload and its bits; raises if it is not bytes or its bits are fewer than its size."""
+    if not isinstance(payload, bytes):
+        raise TypeError(f"encode returned {type(payload).__name__}, not bytes")
+    bits = int(codec.bits_per_image(payload))
+    if bits < 8 * len(payload):
+        raise ValueError(f"bits_per_image claims {bits} bits for a payload of {len(payload)} bytes")
+    return payload, bits
+
+
+def decode_shard(task: CodecTask, encoded: Encoded, pictures: Pictures, metrics: Sequence[MetricSpec]) -> Scored:
+    """Decode payloads, and only then open the originals and score the pictures against them."""
+    count = len(pictures)
+    statuses, details = list(encoded.statuses), list(encoded.details)
+    decoded = np.zeros((count, *task.size, 3), np.uint8)
+    good = [index for index in range(count) if statuses[index] == OK]
+    seconds = 0.0
+    if good:
+        seconds = _decode_into(task, encoded, decoded, good, statuses, details)
+    good = [index for index in good if statuses[index] == OK]
+    masks = pictures.masks()
+    variants = 1 if masks is None else 2
+    scores = {column.name: np.full((variants, count), np.nan) for metric in metrics for column in metric.columns}
+    if good:
+        rows = slice(None) if len(good) == count else good
+        originals, faces = pictures.images()[rows], None if masks is None else masks[rows]
+        for metric in metrics:
+            score: Callable[..., dict[str, NDArray[np.float64]]] = load_object(metric.target)
+            for name, values in score(originals, decoded[rows], faces).items():
+                scores[name][:, rows] = values
+    return Scored(scores, statuses, details, seconds)
+
+
+def _decode_into(
+    task: CodecTask,
+    encoded: Encoded,
+    decoded: NDArray[np.uint8],
+    good: list[int],
+    statuses: list[str],
+    details: list[str],
+) -> float:
+    """Fill ``decoded`` at ``good``, mark what fails, and return the seconds it took."""
+    start = time.perf_counter()
+    try:
+        codec = _decoders.get(task)
+        start = time.perf_counter()
+        try:
+            batch = codec.decode_batch([encoded.payloads[index] for index in good])
+            seconds = time.perf_counter() - start
+            if len(batch) != len(good):
+                raise ValueError(f"decode_batch gave {len(batch)} pictures for {len(good)} payloads")
+            for index, picture in zip(good, batch, strict=True):
+                decoded[index] = _checked_picture(picture, task.size)
+            return seconds
+        except Exception:
+            start = time.perf_counter()
+            for index in good:
+                try:
+                    decoded[index] = _checked_picture(codec.decode(encoded.payloads[index]), task.size)
+                except Exception as error:
+                    statuses[index], details[index] = DECODE_FAILED, describe(error)
+    except Exception as error:
+        for index in good:
+            statuses[index], details[index] = DECODE_FAILED, describe(error)
+    return time.perf_counter() - start
+
+
+def _checked_picture(picture: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape != (*size, 3):
+        what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
+        raise TypeError(f"decode returned {what}, not uint8 {(*size, 3)}")
+    return picture

@@ -1,0 +1,40 @@
+"""Which folder a run's results go to: never over another run's, unless the user says so."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+from facebench.errors import ResultsError
+from facebench.runner import Plan, run_name
+from facebench.store import MANIFEST
+
+
+def results_folder(out: Path | None, plan: Plan, overwrite: bool) -> Path:
+    """Return ``out``, or by default the first of results/NAME, results/NAME-2 ... that is free or holds this run.
+
+    Two runs are the same if their operating points and image set are. Raises :class:`ResultsError` if ``out``
+    holds another run and ``overwrite`` is not set, or is not a folder.
+    """
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise ResultsError(f"{out} is not a folder; choose another --out")
+        if not overwrite and not _is_ours(out, plan):
+            raise ResultsError(f"{out} holds another run: choose another --out, or --overwrite to replace it")
+        return out
+    base = Path("results") / run_name(plan.images)
+    candidates = (base if number == 1 else base.with_name(f"{base.name}-{number}") for number in itertools.count(1))
+    return next(folder for folder in candidates if _is_ours(folder, plan))
+
+
+def _is_ours(folder: Path, plan: Plan) -> bool:
+    """Whether ``folder`` is free or holds a run of the same operating points on the same image set."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return True
+    try:
+        found = json.loads(manifest.read_text())
+        return set(found["points"]) == set(plan.points) and found["image_set"]["digest"] == plan.images.digest
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,249 @@
+"""A run: operating points x an image set, measured shard by shard, resumed from the cache."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from facebench import __version__
+from facebench.data.imageset import ImageSet
+from facebench.grid import Engine, Measured, Shard, measure_grid
+from facebench.hookspecs import API_VERSION, MetricSpec
+from facebench.measure import CRASHED, CodecFacts, CodecTask, Pictures, codec_facts
+from facebench.operating_point import OperatingPoint, curve_label, file_settings_digest, label, sweep_points
+from facebench.plugins import Registry
+from facebench.provenance import code_digest, git_state, machine, training_overlap
+from facebench.store import Run, ShardCache
+
+#: Pictures of one shard. Part of no digest: records do not depend on it.
+SHARD_PICTURES = 128
+#: Raise when records change their meaning.
+_RECORD_FORMAT = 1
+MASK_NONE, MASK_FACE = "none", "face"
+
+#: Called with the pictures just finished, the pictures in all, and whether they came from the cache.
+ProgressCallback = Callable[[int, int, bool], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does: points in table order, those that the user asked for, and the set they are measured on."""
+
+    registry: Registry
+    points: dict[str, OperatingPoint]
+    requested: frozenset[str]
+    images: ImageSet
+    device: str
+    sealed: bool
+    command: str
+
+
+def plan_points(registry: Registry, requested: list[OperatingPoint], baseline: bool) -> dict[str, OperatingPoint]:
+    """Return the requested operating points by label, then the baseline codecs' sweeps that are not among them."""
+    points = list(requested)
+    if baseline:
+        for spec in registry.codecs.values():
+            if spec.baseline:
+                points += sweep_points(spec)
+    return {label(registry.codecs[p.codec], p): p for p in dict.fromkeys(points)}
+
+
+def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done, total, cached: None) -> Run:
+    """Measure everything in ``plan`` that the cache does not have, and return the run.
+
+    A KeyboardInterrupt ends the workers at once; finished shards are kept.
+    """
+    metrics = tuple(plan.registry.metrics.values())
+    facts = _facts(plan, engine)
+    cache = ShardCache()
+    frames: dict[tuple[str, int], pd.DataFrame] = {}
+    total = len(plan.points) * len(plan.images)
+    missing: list[Shard] = []
+    for shard in _shards(plan, facts, metrics):
+        cached = cache.get(shard.key)
+        if cached is None:
+            missing.append(shard)
+        else:
+            frames[shard.label, shard.pictures.start] = cached
+            progress(len(shard.pictures), total, True)
+    for measured in measure_grid(missing, metrics, engine):
+        frame = _records(plan, measured)
+        if CRASHED not in measured.scored.statuses:  # what killed a process may be the machine's fault: try again
+            cache.put(measured.shard.key, frame)
+        frames[measured.shard.label, measured.shard.pictures.start] = frame
+        progress(len(measured.shard.pictures), total, False)
+    ordered = [frames[name, start] for name in plan.points for start in range(0, len(plan.images), SHARD_PICTURES)]
+    return Run(run_name(plan.images), _manifest(plan, facts), _with_places(plan, ordered))
+
+
+def run_name(images: ImageSet) -> str:
+    """Return the default name of a run's results folder, such as "celeba-64"."""
+    usual = {"celeba": ("test", "centre-148"), "samples": ("all", "full"), "folder": ("all", "square")}
+    split, crop = usual.get(images.name, ("", ""))
+    parts = [images.name, str(images.preprocessing.size)]
+    parts += [images.split] if images.split != split else []
+    parts += [images.preprocessing.crop] if images.preprocessing.crop != crop else []
+    return "-".join(parts)
+
+
+def _facts(plan: Plan, engine: Engine) -> dict[str, CodecFacts]:
+    """Ask a worker what each codec says of itself; a codec that kills it has a problem instead."""
+    facts: dict[str, CodecFacts] = {}
+    tasks = {name: _task(plan, point) for name, point in plan.points.items()}
+    waiting: dict[str, Future[CodecFacts]] = {}
+    try:
+        waiting = {name: engine.submit(True, codec_facts, task) for name, task in tasks.items()}
+    except Exception:
+        engine.close()
+    for name, task in tasks.items():
+        try:
+            facts[name] = waiting[name].result()
+        except KeyboardInterrupt:
+            engine.close()
+            raise
+        except Exception:
+            engine.close()
+            alone = engine.alone()
+            try:
+                facts[name] = alone.submit(True, codec_facts, task).result()
+            except Exception:
+                facts[name] = CodecFacts(problem="the codec killed its process while being made")
+            finally:
+                alone.close()
+    return facts
+
+
+def _task(plan: Plan, point: OperatingPoint) -> CodecTask:
+    return CodecTask(plan.registry.codecs[point.codec], point, plan.images.size, plan.device)
+
+
+def _shards(plan: Plan, facts: dict[str, CodecFacts], metrics: tuple[MetricSpec, ...]) -> Iterator[Shard]:
+    images = plan.images
+    measured_by: list[Any] = [_RECORD_FORMAT, __version__]
+    measured_by += [[c.name, c.version, code_digest(m.target)] for m in metrics for c in m.columns]
+    for name, point in plan.points.items():
+        task = _task(plan, point)
+        codec = [
+            task.spec.version,
+            point.codec,
+            point.settings,
+            file_settings_digest(task.spec, point),
+            facts[name].weights_digest,
+            code_digest(task.spec.target),
+            facts[name].problem,
+            plan.device,
+            plan.sealed,
+        ]
+        for start in range(0, len(images), SHARD_PICTURES):
+            stop = min(start + SHARD_PICTURES, len(images))
+            pictures = Pictures(images.images_file, images.masks_file, start, stop)
+            state = hashlib.sha256(
+                json.dumps([measured_by, codec, asdict(images.preprocessing), images.masker]).encode()
+            )
+            state.update(np.ascontiguousarray(images.hashes[start:stop]).tobytes())
+            yield Shard(name, task, pictures, state.hexdigest())
+
+
+def _records(plan: Plan, measured: Measured) -> pd.DataFrame:
+    """Return a shard's records: for each picture the whole-picture row, then the face row if there are masks."""
+    shard, encoded, scored = measured.shard, measured.encoded, measured.scored
+    count = len(shard.pictures)
+    variants = [MASK_NONE] if shard.pictures.masks_file is None else [MASK_NONE, MASK_FACE]
+    repeat = len(variants)
+    columns: dict[str, Any] = {
+        "mask": np.tile(variants, count),
+        "payload_bytes": np.repeat([len(payload) for payload in encoded.payloads], repeat),
+        "bits": np.repeat(encoded.bits, repeat),
+        **{name: values.T.reshape(-1) for name, values in scored.scores.items()},
+        "encode_seconds": encoded.seconds / count,
+        "decode_seconds": scored.seconds / count,
+        "status": np.repeat(scored.statuses, repeat),
+        "detail": np.repeat(scored.details, repeat),
+    }
+    return pd.DataFrame(columns)
+
+
+def _with_places(plan: Plan, frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Join shards in order and name each row's operating point and picture."""
+    images = plan.images
+    records = pd.concat(frames, ignore_index=True)
+    repeat = 1 if images.masks_file is None else 2
+    per_point = len(images) * repeat
+    specs = plan.registry.codecs
+    points = list(plan.points.items())
+    identities = images.identities or ("",) * len(images)
+    places = {
+        "point": np.repeat([name for name, _ in points], per_point),
+        "codec": np.repeat([p.codec for _, p in points], per_point),
+        "curve": np.repeat([curve_label(specs[p.codec], p) for _, p in points], per_point),
+        "picture": np.tile(np.repeat(images.ids, repeat), len(points)),
+        "position": np.tile(np.repeat(np.arange(len(images)), repeat), len(points)),
+        "identity": np.tile(np.repeat(identities, repeat), len(points)),
+    }
+    return pd.concat([pd.DataFrame(places), records], axis=1)
+
+
+def _manifest(plan: Plan, facts: dict[str, CodecFacts]) -> dict[str, Any]:
+    images, registry = plan.images, plan.registry
+    origins = {registry.origins[f"codec {p.codec}"] for p in plan.points.values()}
+    return {
+        "facebench": __version__,
+        "api": API_VERSION,
+        "command": plan.command,
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "git": git_state(),
+        "machine": machine(origins),
+        "image_set": {
+            "name": images.name,
+            "split": images.split,
+            "pictures": len(images),
+            "digest": images.digest,
+            "preprocessing": asdict(images.preprocessing),
+            "description": images.preprocessing.describe(),
+            "synthetic": images.synthetic,
+            "masker": images.masker if images.masks_file else "none",
+            "no_mask_reason": images.no_mask_reason,
+        },
+        "metrics": {
+            column.name: {
+                "version": column.version,
+                "definition": column.definition,
+                "higher_is_better": column.higher_is_better,
+                "unit": column.unit,
+            }
+            for metric in registry.metrics.values()
+            for column in metric.columns
+        },
+        "points": {name: _point_entry(plan, name, point, facts[name]) for name, point in plan.points.items()},
+        "sealed": plan.sealed,
+        "device": plan.device,
+        "problems": list(registry.problems),
+    }
+
+
+def _point_entry(plan: Plan, name: str, point: OperatingPoint, facts: CodecFacts) -> dict[str, Any]:
+    spec = plan.registry.codecs[point.codec]
+    return {
+        "codec": point.codec,
+        "version": spec.version,
+        "origin": plan.registry.origins[f"codec {point.codec}"],
+        "settings": point.values(),
+        "curve": curve_label(spec, point),
+        "rate_setting": spec.rate_setting,
+        "weights_bytes": facts.weights_bytes,
+        "weights_digest": facts.weights_digest,
+        "trained_on": facts.trained_on,
+        "overlap": training_overlap(facts, plan.images),
+        "baseline": spec.baseline,
+        "lossless": spec.lossless,
+        "requested": name in plan.requested,
+        "problem": facts.problem,
+    }
