@@ -51,7 +51,9 @@ def _setting(spec: CodecSpec, name: str) -> Setting:
 def _quoted(value: SettingValue) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = str(value)
+    if isinstance(value, float):
+        text = f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return f'"{text}"' if set(text) & set(",:/ ") else text
 
 

@@ -101,27 +101,32 @@ def load_registry(names: str | None = None) -> Registry:
     """
     registry = Registry()
     wanted = wanted_plugins(os.environ.get("FACEBENCH_PLUGINS") if names is None else names)
-    for distribution, entry_point in _entry_points():
+    for distribution, entry_point in _entry_points(registry):
         owner = f"{distribution.name} {distribution.version}"
         if distribution.name != "facebench" and not (wanted(entry_point.name) or wanted(distribution.name)):
             continue
         try:
             plugin = entry_point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin that calls sys.exit would end every command
             registry.problems.append(f"plugin {owner} does not import: {_one_line(error)}")
             continue
         _register(registry, plugin, entry_point.name, owner, distribution.version)
     return registry
 
 
-def _entry_points() -> list[tuple[metadata.Distribution, metadata.EntryPoint]]:
-    """Return our own entry points first, then the others by name, each once."""
+def _entry_points(registry: Registry) -> list[tuple[metadata.Distribution, metadata.EntryPoint]]:
+    """Return our own entry points first, then the others by name, each once; unreadable ones become problems."""
     found: dict[tuple[str, str, str], tuple[metadata.Distribution, metadata.EntryPoint]] = {}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
         if name is None:
             continue
-        for entry_point in distribution.entry_points:
+        try:
+            entry_points = list(distribution.entry_points)
+        except Exception as error:
+            registry.problems.append(f"{name} has damaged entry points, reinstall it: {_one_line(error)}")
+            continue
+        for entry_point in entry_points:
             if entry_point.group == GROUP:
                 found.setdefault((name, entry_point.name, entry_point.value), (distribution, entry_point))
     return [found[key] for key in sorted(found, key=lambda key: (key[0] != "facebench", key))]
@@ -146,6 +151,9 @@ def _register(registry: Registry, plugin: Any, name: str, owner: str, version: s
     try:
         manager.register(plugin, name)
         manager.check_pending()
+        for hook_name in filter(lambda name: name.startswith("facebench_"), vars(hookspecs)):
+            if hasattr(plugin, hook_name) and manager.parse_hookimpl_opts(plugin, hook_name) is None:
+                raise PluginError(f"its {hook_name} lacks @hookimpl")
         for kind, specs, hook, spec_type in (
             ("codec", registry.codecs, manager.hook.facebench_codecs, CodecSpec),
             ("metric", registry.metrics, manager.hook.facebench_metrics, MetricSpec),

@@ -61,9 +61,9 @@ class Eigenfaces(Codec):
         coefficients = (sums - self._basis.offset) * self._basis.scale
         return self._coder.clamp(np.rint(coefficients / self._step).clip(-1e9, 1e9).astype(np.int32))
 
-    def ideal_bits(self, image: NDArray[np.uint8]) -> float:
-        """Return the ideal code length in bits of one picture's symbols under the codec's tables."""
-        return self._coder.ideal_bits(self.symbols(image[None])[0])
+    def ideal_bits(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the ideal code length in bits, (N,), of the symbols of (N, H, W, 3) pictures under the tables."""
+        return np.array([self._coder.ideal_bits(symbols) for symbols in self.symbols(images)])
 
     def encode(self, image: NDArray[np.uint8]) -> bytes:
         return self.encode_batch(image[None])[0]

@@ -76,9 +76,9 @@ class LearnedCodec(Codec):
         """Return the (D,) integers that the payload of ``image`` codes."""
         return self._coder.clamp(np.rint(self.latents(image) / self._steps).clip(-1e9, 1e9).astype(np.int32))
 
-    def ideal_bits(self, image: NDArray[np.uint8]) -> float:
-        """Return the ideal code length in bits of one picture's symbols under the codec's tables."""
-        return self._coder.ideal_bits(self.symbols(image))
+    def ideal_bits(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the ideal code length in bits, (N,), of the symbols of (N, H, W, 3) pictures under the tables."""
+        return np.array([self._coder.ideal_bits(self.symbols(image)) for image in images])
 
     # Batches are encoded one by one: convolutions differ in the last bit with the batch, payloads must not.
     def encode(self, image: NDArray[np.uint8]) -> bytes:

@@ -54,6 +54,7 @@ def save_weights(path: Path, tensors: dict[str, NDArray[Any]], meta: dict[str, A
     temporary = path.with_name(f".{path.name}.tmp")
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, {"facebench": json.dumps(meta)})
     digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    temporary.chmod(0o644)
     temporary.replace(path)
     whole = {"sha256": digest, "bytes": path.stat().st_size, **meta, **card}
     path.with_suffix(".json").write_text(json.dumps(whole, indent=1) + "\n")

@@ -35,7 +35,7 @@ def find_masks(root: Path, stems: Sequence[str]) -> tuple[MaskReader, str] | Non
     folder = root / "face_masks"
     if folder.is_dir():
         files = [folder / f"{stem}.png" for stem in stems]
-        return _folder_reader(files), "|".join(file_fingerprint(f) for f in files if f.is_file())
+        return _folder_reader(files), "|".join(["folder", *(file_fingerprint(f) for f in files if f.is_file())])
     for base in (root, root.parent):
         if (base / HQ_FOLDER).is_dir():
             return _hq_reader(base / HQ_FOLDER, stems), file_fingerprint(base / HQ_FOLDER)

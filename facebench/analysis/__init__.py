@@ -1,0 +1,1 @@
+"""From records to figures: means with confidence intervals, rate-distortion curves, values at equal bytes."""

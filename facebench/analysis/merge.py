@@ -1,0 +1,128 @@
+"""Several runs as one, for one leaderboard, and the refusal to rank together what is not comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from facebench.errors import NotComparable, ResultsError
+
+if TYPE_CHECKING:
+    from facebench.store import Run
+
+#: What must agree in a metric of the same name.
+_METRIC_KEYS = ("version", "definition", "higher_is_better", "unit")
+
+
+def merge_runs(runs: Sequence[Run]) -> Run:
+    """Return ``runs`` as one, in order; of a point that several runs hold, the last run's rows count.
+
+    The merged manifest is the last run's, with all points and metrics; its ``runs`` lists where they
+    came from: name, command, created, git, machine and facebench version of each run. Raises
+    NotComparable, naming the runs and what differs, if data, mask source, a shared metric or a shared
+    point's codec version or weights differ; ResultsError without any run.
+    """
+    if not runs:
+        raise ResultsError("no run given: name at least one results folder")
+    if len(runs) == 1:
+        return runs[0]
+    import pandas as pd
+
+    metrics: dict[str, Any] = {}
+    points: dict[str, Any] = {}
+    metric_home: dict[str, Run] = {}
+    point_home: dict[str, Run] = {}
+    for run in runs:
+        _same_data(runs[0], run)
+        for name, metric in run.manifest["metrics"].items():
+            if name in metrics:
+                _same_metric(name, metric_home[name], run)
+            metrics[name] = metric
+            metric_home.setdefault(name, run)
+        for label, point in run.manifest["points"].items():
+            requested = bool(point.get("requested", True))
+            if label in points:
+                _same_point(label, point_home[label], run)
+                requested = requested or points[label]["requested"]
+            points[label] = {**point, "requested": requested}
+            point_home[label] = run
+    parts = []
+    for run in runs:
+        winning = [label for label, home in point_home.items() if home is run]
+        parts.append(run.records[run.records["point"].isin(winning)])
+    manifest = {
+        **runs[-1].manifest,
+        "command": "; ".join(str(run.manifest["command"]) for run in runs),
+        "metrics": metrics,
+        "points": points,
+        "sealed": all(run.manifest.get("sealed") for run in runs),
+        "problems": list(dict.fromkeys(problem for run in runs for problem in run.manifest.get("problems", []))),
+        "runs": [origin for run in runs for origin in run_origins(run)],
+    }
+    records = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    return replace(runs[-1], name=" + ".join(run.name for run in runs), manifest=manifest, records=records)
+
+
+def run_origins(run: Run) -> list[Mapping[str, Any]]:
+    """Return where the rows of ``run`` come from: one entry per run that was merged, or the one of itself."""
+    if "runs" in run.manifest:
+        return list(run.manifest["runs"])
+    keys = ("command", "created", "git", "machine", "facebench")
+    return [{"name": run.name, **{key: run.manifest.get(key) for key in keys}}]
+
+
+def _same_data(one: Run, other: Run) -> None:
+    ours, theirs = one.manifest["image_set"], other.manifest["image_set"]
+    if ours["digest"] != theirs["digest"]:
+        raise NotComparable(
+            f"runs '{one.name}' and '{other.name}' scored different data: {_data(ours)} and {_data(theirs)}; "
+            "rank them apart, or rerun one on the other's data"
+        )
+    if ours.get("masker") != theirs.get("masker"):
+        raise NotComparable(
+            f"runs '{one.name}' and '{other.name}' took their face masks from '{ours.get('masker')}' and "
+            f"'{theirs.get('masker')}'; rerun one with the other's"
+        )
+
+
+def _data(image_set: Mapping[str, Any]) -> str:
+    return (
+        f"{image_set['name']} {image_set['split']}, {image_set['pictures']} pictures, "
+        f"{image_set['description']} (digest {image_set['digest'][:12]})"
+    )
+
+
+def _same_metric(name: str, one: Run, other: Run) -> None:
+    ours, theirs = one.manifest["metrics"][name], other.manifest["metrics"][name]
+    for key in _METRIC_KEYS:
+        if ours.get(key) != theirs.get(key):
+            raise NotComparable(
+                f"runs '{one.name}' and '{other.name}' differ in the {key} of metric {name}: "
+                f"{ours.get(key)!r} and {theirs.get(key)!r}; rerun the older one"
+            )
+
+
+def _same_point(label: str, one: Run, other: Run) -> None:
+    ours, theirs = one.manifest["points"][label], other.manifest["points"][label]
+    pairs = [
+        ("codec version", ours["version"], theirs["version"]),
+        ("weights", _short(ours.get("weights_digest")), _short(theirs.get("weights_digest"))),
+        ("settings", ours.get("settings"), theirs.get("settings")),
+        ("plugin", _distribution(ours), _distribution(theirs)),
+    ]
+    for what, mine, yours in pairs:
+        if mine != yours:
+            raise NotComparable(
+                f"runs '{one.name}' and '{other.name}' both hold {label}, with different {what}: {mine} and {yours}; "
+                "rerun the older one"
+            )
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "none"
+
+
+def _distribution(point: Mapping[str, Any]) -> str:
+    # "facebench 0.1.0": the version of a codec is compared by itself.
+    return str(point.get("origin") or "").split(" ")[0]

@@ -1,0 +1,340 @@
+"""A run's records condensed to one row per operating point and mask variant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facebench.analysis.bootstrap import (
+    RESAMPLES,
+    cluster_codes,
+    cluster_sums,
+    percentile_interval,
+    resampled_means,
+)
+from facebench.analysis.curves import Curve, CurvePoint, make_curve
+from facebench.analysis.equal_bytes import Resampled, value_at
+from facebench.errors import ResultsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from facebench.store import Run
+
+WHOLE, FACE = "none", "face"
+#: What points are ranked by where a run has it; else the run's first metric.
+RANKED_BY = "1-SSIM"
+_COST = "cost in bytes"  # the resampled quantity beside the metrics
+
+
+@dataclass(frozen=True)
+class Spread:
+    """5th, 50th and 95th percentile of a quantity over pictures, its worst value, and that picture's name."""
+
+    p5: float
+    p50: float
+    p95: float
+    worst: float
+    worst_picture: str
+
+
+@dataclass(frozen=True)
+class MetricSummary:
+    """A metric over the pictures of a row: mean, 95 % confidence interval of the mean (NaN if undefined), spread."""
+
+    mean: float
+    low: float
+    high: float
+    spread: Spread
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operating point, over whole pictures (``mask`` "none") or the face only ("face").
+
+    Means are over the pictures that did not fail. ``bytes`` is the mean payload, ``ratio`` the raw 24-bit size
+    divided by it (a ratio of means, not a mean of ratios), ``payload`` its spread, the worst being the
+    largest. ``cost`` is the mean of bits / 8: more than ``bytes`` where the codec declares side information;
+    ``bpp``, curves and the baseline go by it. ``baseline`` gives for each metric the baseline's value at
+    ``cost`` bytes, None outside its curve. ``failures`` counts pictures by error kind. Times are means per
+    picture in milliseconds.
+    """
+
+    point: str
+    codec: str
+    curve: str
+    mask: str
+    pictures: int
+    failures: Mapping[str, int]
+    bytes: float
+    cost: float
+    bpp: float
+    ratio: float
+    payload: Spread
+    encode_ms: float
+    decode_ms: float
+    weights_bytes: int
+    metrics: Mapping[str, MetricSummary]
+    baseline: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """The number of pictures that failed."""
+        return sum(self.failures.values())
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All rows of a run, whole-picture rows and face rows of a point next to each other, in the run's order.
+
+    ``metrics`` maps each metric's name to its manifest entry; ``baseline_curve`` is the name of the curve that
+    the others are held against, or None.
+    """
+
+    rows: tuple[Row, ...]
+    metrics: Mapping[str, Mapping[str, Any]]
+    has_masks: bool
+    baseline_curve: str | None
+    resampled: Mapping[tuple[str, str, str], NDArray[np.float64]] = field(default_factory=dict, repr=False)
+
+    @property
+    def ranked_by(self) -> str:
+        """The metric that points are ranked by."""
+        return RANKED_BY if RANKED_BY in self.metrics else next(iter(self.metrics))
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Return whether larger values of ``metric`` are better."""
+        return bool(self.metrics[metric].get("higher_is_better", False))
+
+    @property
+    def points(self) -> list[str]:
+        """The labels of the operating points, in the run's order."""
+        return [row.point for row in self.rows if row.mask == WHOLE]
+
+    def row(self, point: str, mask: str = WHOLE) -> Row | None:
+        """Return the row of that point and mask variant, or None."""
+        return next((row for row in self.rows if (row.point, row.mask) == (point, mask)), None)
+
+    def curves(self, metric: str, mask: str = WHOLE) -> dict[str, Curve]:
+        """Return the rate-distortion curves in ``metric`` by name, in the run's order."""
+        points: dict[str, list[CurvePoint]] = {}
+        codecs = {}
+        for row in self.rows:
+            if row.mask == mask:
+                codecs[row.curve] = row.codec
+                value = row.metrics[metric].mean
+                points.setdefault(row.curve, []).append(CurvePoint(row.point, row.cost, value, row.failed))
+        higher = self.higher_is_better(metric)
+        return {name: make_curve(name, codecs[name], on, higher_is_better=higher) for name, on in points.items()}
+
+    def resampled_curve(self, curve: Curve, metric: str, mask: str = WHOLE) -> Resampled:
+        """Return ``curve`` in each bootstrap resample, for intervals of differences between curves."""
+        labels = [point.label for point in curve.points]
+        return Resampled(
+            np.stack([self.resampled[label, mask, _COST] for label in labels], axis=1),
+            np.stack([self.resampled[label, mask, metric] for label in labels], axis=1),
+        )
+
+
+def summarise(run: Run, *, resamples: int = RESAMPLES) -> Summary:
+    """Return the summary of ``run``; without confidence intervals if ``resamples`` is 0.
+
+    Raises ResultsError if the records name a point that the manifest lacks.
+    """
+    records, manifest = run.records, run.manifest
+    if strangers := set(records["point"].unique()) - set(manifest["points"]):
+        raise ResultsError(
+            f"run '{run.name}': its manifest lacks the point '{min(strangers)}' of its records; rerun it"
+        )
+    metrics = {name: manifest["metrics"][name] for name in records.columns if name in manifest["metrics"]}
+    if not metrics:
+        raise ResultsError(f"run '{run.name}' has no metric in its records; rerun it")
+    groups: dict[Any, NDArray[np.int64]] = records.groupby(["point", "mask"], sort=False, observed=True).indices
+    has_masks = any(mask == FACE for _, mask in groups)
+    columns = _Columns.of(records, list(metrics))
+    nothing = np.array([], dtype=np.int64)
+    rows = []
+    # In the order of the records: a manifest's keys may have been sorted when it was written.
+    for point in dict.fromkeys([*records["point"].unique(), *manifest["points"]]):
+        about = manifest["points"][point]
+        for mask in (WHOLE, FACE) if has_masks else (WHOLE,):
+            index = groups.get((point, mask), nothing)
+            rows.append(_row(columns, index, point, about, mask, manifest["image_set"], metrics))
+    resampled: dict[tuple[str, str, str], NDArray[np.float64]] = {}
+    if resamples:
+        resampled = _resampled(columns, groups, resamples)
+        rows = [_with_intervals(row, resampled) for row in rows]
+    summary = Summary(tuple(rows), metrics, has_masks, baseline_curve_name(manifest), resampled)
+    return replace(summary, rows=_with_baseline(summary))
+
+
+def baseline_curve_name(manifest: Mapping[str, Any]) -> str | None:
+    """Return the curve that others are held against: a baseline codec's with default settings, else its first."""
+    curves = [(about["codec"], about["curve"]) for about in manifest["points"].values() if about.get("baseline")]
+    plain = [curve for codec, curve in curves if curve == codec]
+    return next(iter(plain or [curve for _, curve in curves]), None)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The records as plain arrays, (rows,) each."""
+
+    ok: NDArray[np.bool_]
+    status: pd.Series
+    picture: pd.Series
+    payload: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    encode: NDArray[np.float64]
+    decode: NDArray[np.float64]
+    metrics: dict[str, NDArray[np.float64]]
+    clusters: NDArray[np.int64]
+    cluster_count: int
+
+    @classmethod
+    def of(cls, records: pd.DataFrame, metrics: list[str]) -> _Columns:
+        import pandas as pd
+
+        def floats(name: str) -> NDArray[np.float64]:
+            return np.asarray(records[name].to_numpy(dtype=np.float64, na_value=np.nan))
+
+        # Texts stay in the frame, and are told apart by codes: a million Python strings are not made.
+        people, names = pd.factorize(records["identity"])
+        unknown = np.flatnonzero(names == "")
+        people = np.where(np.isin(people, unknown), -1, people).astype(np.int64)
+        clusters, count = cluster_codes(people, records["position"].to_numpy(dtype=np.int64))
+        return cls(
+            ok=np.asarray((records["status"] == "ok").to_numpy(dtype=bool)),
+            status=records["status"],
+            picture=records["picture"],
+            payload=floats("payload_bytes"),
+            cost=floats("bits") / 8,
+            encode=floats("encode_seconds"),
+            decode=floats("decode_seconds"),
+            metrics={name: floats(name) for name in metrics},
+            clusters=clusters,
+            cluster_count=count,
+        )
+
+
+def _row(
+    columns: _Columns,
+    index: NDArray[np.int64],
+    point: str,
+    about: Mapping[str, Any],
+    mask: str,
+    image_set: Mapping[str, Any],
+    metrics: Mapping[str, Mapping[str, Any]],
+) -> Row:
+    ok = index[columns.ok[index]]
+    failures = {
+        str(kind): int(count)
+        for kind, count in sorted(columns.status.iloc[index[~columns.ok[index]]].value_counts().items())
+        if count  # a categorical column counts absent kinds too
+    }
+    missing = int(image_set["pictures"]) - len(index)
+    if missing > 0:
+        failures["missing"] = missing
+    side = int(image_set["preprocessing"]["size"])
+    payload, cost = _mean(columns.payload[ok]), _mean(columns.cost[ok])
+    return Row(
+        point=point,
+        codec=about["codec"],
+        curve=about["curve"],
+        mask=mask,
+        pictures=len(ok),
+        failures=failures,
+        bytes=payload,
+        cost=cost,
+        bpp=8 * cost / side**2,
+        ratio=3 * side**2 / payload if payload else float("nan"),
+        payload=_spread(columns.payload[ok], columns.picture, ok, higher_is_better=False),
+        encode_ms=1000 * _mean(columns.encode[ok]),
+        decode_ms=1000 * _mean(columns.decode[ok]),
+        weights_bytes=int(about.get("weights_bytes") or 0),
+        metrics={
+            name: _metric(values[ok], columns.picture, ok, higher_is_better=bool(metrics[name].get("higher_is_better")))
+            for name, values in columns.metrics.items()
+        },
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if there.size else float("nan")
+
+
+def _metric(
+    values: NDArray[np.float64], pictures: pd.Series, index: NDArray[np.int64], *, higher_is_better: bool
+) -> MetricSummary:
+    nan = float("nan")
+    return MetricSummary(_mean(values), nan, nan, _spread(values, pictures, index, higher_is_better=higher_is_better))
+
+
+def _spread(
+    values: NDArray[np.float64], pictures: pd.Series, index: NDArray[np.int64], *, higher_is_better: bool
+) -> Spread:
+    """Return the spread of ``values``, those of the rows ``index`` of the records, whose ``pictures`` are named."""
+    there = ~np.isnan(values)
+    values, index = values[there], index[there]
+    nan = float("nan")
+    if not values.size:
+        return Spread(nan, nan, nan, nan, "")
+    # "Lower" where some are infinite (a ratio to nothing): interpolating between infinities is undefined.
+    method: Literal["linear", "lower"] = "linear" if np.isfinite(values).all() else "lower"
+    p5, p50, p95 = (float(value) for value in np.percentile(values, [5, 50, 95], method=method))
+    worst = int(values.argmin() if higher_is_better else values.argmax())
+    return Spread(p5, p50, p95, float(values[worst]), str(pictures.iloc[index[worst]]))
+
+
+def _resampled(
+    columns: _Columns, groups: Mapping[Any, NDArray[np.int64]], resamples: int
+) -> dict[tuple[str, str, str], NDArray[np.float64]]:
+    """Return the resampled means by (point, mask, metric or _COST), (resamples,) each; all share the draws."""
+    keys, sums, counts = [], [], []
+    for (point, mask), index in groups.items():
+        ok = index[columns.ok[index]]
+        for name, values in {**columns.metrics, _COST: columns.cost}.items():
+            total, count = cluster_sums(values[ok], columns.clusters[ok], columns.cluster_count)
+            keys.append((str(point), str(mask), name))
+            sums.append(total)
+            counts.append(count)
+    if not keys or columns.cluster_count < 2:
+        return {}
+    means = resampled_means(np.stack(sums, axis=1), np.stack(counts, axis=1), resamples=resamples)
+    return {key: means[:, column] for column, key in enumerate(keys)}
+
+
+def _with_intervals(row: Row, resampled: Mapping[tuple[str, str, str], NDArray[np.float64]]) -> Row:
+    if (row.point, row.mask, _COST) not in resampled:
+        return row
+    stacked = np.stack([resampled[row.point, row.mask, name] for name in row.metrics], axis=1)
+    bounds = zip(*percentile_interval(stacked), strict=True)
+    return replace(
+        row,
+        metrics={
+            name: replace(metric, low=float(low), high=float(high))
+            for (name, metric), (low, high) in zip(row.metrics.items(), bounds, strict=True)
+        },
+    )
+
+
+def _with_baseline(summary: Summary) -> tuple[Row, ...]:
+    if summary.baseline_curve is None:
+        return summary.rows
+    curves = {
+        (name, mask): summary.curves(name, mask).get(summary.baseline_curve)
+        for name in summary.metrics
+        for mask in (WHOLE, FACE)
+    }
+
+    def at_same_bytes(row: Row, metric: str) -> float | None:
+        curve = curves[metric, row.mask]
+        return None if curve is None or not row.pictures else value_at(curve, row.cost).value
+
+    return tuple(
+        replace(row, baseline={name: at_same_bytes(row, name) for name in summary.metrics}) for row in summary.rows
+    )

@@ -1,0 +1,70 @@
+"""What the four codecs share: files whose headers depend on the settings and the picture size alone.
+
+A codec knows these headers from a blank picture that it encodes itself. They are checked before the decoder
+library sees a file, so that a damaged payload cannot make it allocate a huge picture, and with
+``headerless`` they are not sent at all.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facebench import Codec, CodecError
+
+
+class FileCodec(Codec):
+    """A codec of files; a subclass says how they are made, read, and what in them is known beforehand."""
+
+    def __init__(self, size: tuple[int, int], *, headerless: bool) -> None:
+        """Make a codec for pictures of ``size`` = (height, width); call it last in a subclass's constructor."""
+        super().__init__(size)
+        self._headerless = headerless
+        self._learn_headers(self._compress(np.zeros((*size, 3), np.uint8)))
+
+    @abstractmethod
+    def _compress(self, image: NDArray[np.uint8]) -> bytes:
+        """Return ``image``, (height, width, 3) uint8 RGB, as a file."""
+
+    @abstractmethod
+    def _decompress(self, file: bytes) -> NDArray[Any]:
+        """Return the picture in ``file``; any exception means that it is damaged."""
+
+    @abstractmethod
+    def _learn_headers(self, blank: bytes) -> None:
+        """Keep what ``blank``, the file of a black picture, has in common with all others."""
+
+    @abstractmethod
+    def _strip(self, file: bytes) -> bytes:
+        """Return the part of ``file`` that depends on the picture; never fails, whatever ``file`` is."""
+
+    @abstractmethod
+    def _wrap(self, body: bytes) -> bytes:
+        """Return the file whose stripped part is ``body``."""
+
+    def encode(self, image: NDArray[np.uint8]) -> bytes:
+        """Return the file of ``image``, (height, width, 3) uint8 RGB, or its stripped part."""
+        if image.shape != (*self.size, 3):
+            raise CodecError(f"the picture's shape is {image.shape}, not {(*self.size, 3)}")
+        file = self._compress(np.ascontiguousarray(image))
+        body = self._strip(file)
+        if not body or self._wrap(body) != file:
+            raise CodecError("the encoder wrote other headers than for a blank picture")
+        return body if self._headerless else file
+
+    def decode(self, payload: bytes) -> NDArray[np.uint8]:
+        """Return the picture, (height, width, 3) uint8 RGB; raises CodecError."""
+        body = payload if self._headerless else self._strip(payload)
+        file = self._wrap(body)
+        if not body or not (self._headerless or file == payload):
+            raise CodecError("the payload's headers are not those of a file of these settings and size")
+        try:
+            image = self._decompress(file)
+        except Exception as error:
+            raise CodecError(f"the payload is damaged: {' '.join(str(error).split())}") from error
+        if image.shape != (*self.size, 3) or image.dtype != np.uint8:
+            raise CodecError("the payload is damaged: it decodes to a picture of another shape")
+        return image

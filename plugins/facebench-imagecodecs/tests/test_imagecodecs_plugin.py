@@ -1,0 +1,150 @@
+"""The four codecs of facebench-imagecodecs: found as a plugin, round trips, sizes, and damaged payloads."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+
+import imagecodecs
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from facebench import Codec, CodecError
+from facebench.operating_point import make_codec, parse_points, sweep_points
+from facebench.plugins import Registry, load_registry
+
+NAMES = ("webp", "jpeg2000", "jpegxl", "avif")
+#: Settings that are quick to encode; decoding and headers do not depend on them.
+QUICK = {"webp": "webp", "jpeg2000": "jpeg2000", "jpegxl": "jpegxl:effort=3", "avif": "avif:speed=8"}
+SIZES = [(64, 64), (128, 128), (48, 72), (33, 17), (200, 100)]
+HEADERLESS = ["false", "true"]
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load_registry("imagecodecs")
+
+
+def codec(registry: Registry, text: str, size: tuple[int, int] = (64, 64)) -> Codec:
+    (point,) = parse_points(text, registry)
+    return make_codec(registry.codec(point.codec), point, size)
+
+
+def smooth_picture(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
+    """Waves of several lengths in each channel, (height, width, 3)."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.indices(size)[..., None] / 10
+    total = sum(
+        rng.uniform(10, 60, 3) / k * np.sin(k * (rows * rng.normal(size=3) + columns * rng.normal(size=3)))
+        for k in range(1, 6)
+    )
+    return np.clip(128 + total, 0, 255).astype(np.uint8)
+
+
+def pictures(size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    yield smooth_picture(size)
+    yield np.zeros((*size, 3), np.uint8)
+    yield np.full((*size, 3), 255, np.uint8)
+    yield np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+
+
+def test_the_plugin_brings_its_codecs_and_nothing_else(registry: Registry) -> None:
+    assert registry.problems == []
+    ours = {key for key, owner in registry.origins.items() if owner.startswith("facebench-imagecodecs ")}
+    assert ours == {f"codec {name}" for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("headerless", HEADERLESS)
+def test_another_instance_decodes_every_picture(
+    registry: Registry, name: str, size: tuple[int, int], headerless: str
+) -> None:
+    text = f"{QUICK[name]}:headerless={headerless}"
+    encoder, decoder = codec(registry, text, size), codec(registry, text, size)
+    for picture in pictures(size):
+        payload = encoder.encode(picture)
+        assert isinstance(payload, bytes) and payload == encoder.encode(picture)
+        decoded = decoder.decode(payload)
+        assert decoded.shape == picture.shape and decoded.dtype == np.uint8
+    assert np.abs(decoder.decode(encoder.encode(smooth_picture(size))).astype(int) - smooth_picture(size)).mean() < 12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_leaving_out_headers_changes_no_pixel_and_saves_bytes(registry: Registry, name: str) -> None:
+    whole, bare = codec(registry, QUICK[name]), codec(registry, f"{QUICK[name]}:headerless=true")
+    for picture in pictures((64, 64)):
+        file, body = whole.encode(picture), bare.encode(picture)
+        assert len(body) < len(file)
+        np.testing.assert_array_equal(whole.decode(file), bare.decode(body))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_payloads_are_files_that_imagecodecs_reads_by_itself(registry: Registry, name: str) -> None:
+    ours = codec(registry, QUICK[name])
+    payload = ours.encode(smooth_picture((64, 64)))
+    np.testing.assert_array_equal(imagecodecs.imread(io.BytesIO(payload).getvalue())[..., :3], ours.decode(payload))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sweep_is_ordered_and_reaches_from_small_to_about_1500_bytes(registry: Registry, name: str) -> None:
+    spec = registry.codec(name)
+    (quick,) = parse_points(QUICK[name], registry)
+    changed = {k: v for k, v in quick.settings if k != spec.rate_setting}
+    points = sweep_points(spec)
+    texts = [":".join([name, *(f"{k}={changed.get(k, v)}".lower() for k, v in point.settings)]) for point in points]
+    noise = np.random.default_rng(2).normal(0, 4, (64, 64, 3))
+    picture = (smooth_picture((64, 64)) + noise).clip(0, 255).astype(np.uint8)
+    sizes = [len(codec(registry, text).encode(picture)) for text in texts]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < 500 < 1000 < sizes[-1]
+
+
+def _damaged(payload: bytes) -> Iterator[bytes]:
+    rng = np.random.default_rng(11)
+    for cut in range(0, len(payload), 1 + len(payload) // 50):
+        yield payload[:cut]
+    for position in range(min(len(payload), 40)):  # headers, bit by bit
+        for bit in range(8):
+            yield payload[:position] + bytes([payload[position] ^ 1 << bit]) + payload[position + 1 :]
+    for _ in range(100):
+        flipped = bytearray(payload)
+        flipped[rng.integers(len(payload))] ^= 1 << int(rng.integers(8))
+        yield bytes(flipped)
+    for _ in range(50):
+        yield rng.bytes(int(rng.integers(1, 2 * len(payload))))
+    for length in (1, 1000, 100_000):
+        yield bytes(length)
+        yield payload + bytes(length)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("headerless", HEADERLESS)
+def test_damaged_payloads_give_a_codec_error_or_a_picture_soon(registry: Registry, name: str, headerless: str) -> None:
+    ours = codec(registry, f"{QUICK[name]}:headerless={headerless}")
+    refused = 0
+    for payload in _damaged(ours.encode(smooth_picture((64, 64)))):
+        start = time.process_time()
+        try:
+            picture = ours.decode(payload)
+            assert picture.shape == (64, 64, 3) and picture.dtype == np.uint8
+        except CodecError:
+            refused += 1
+        assert time.process_time() - start < 2
+    assert refused > 10
+    with pytest.raises(CodecError):
+        ours.decode(b"")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_of_another_size_is_refused_before_the_library_sees_it(
+    registry: Registry, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = codec(registry, QUICK[name], (640, 320)).encode(np.zeros((640, 320, 3), np.uint8))
+    ours = codec(registry, QUICK[name])
+    for function in ("webp_decode", "jpeg2k_decode", "jpegxl_decode", "avif_decode"):
+        monkeypatch.setattr(imagecodecs, function, lambda *args, **kwargs: pytest.fail("the library was asked"))
+    with pytest.raises(CodecError):
+        ours.decode(other)

@@ -1,0 +1,210 @@
+"""A run measures what it should, keeps faults to the codec at fault, and resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import faulty_codecs
+import numpy as np
+import pytest
+
+from facebench.data.choose import DataOptions, choose_source, prepare_chosen
+from facebench.data.imageset import ImageSet
+from facebench.engines import FreshProcesses, ThisProcess, local_pool
+from facebench.grid import Engine
+from facebench.measure import CRASHED, DECODE_FAILED, ENCODE_FAILED, OK
+from facebench.operating_point import parse_points
+from facebench.plugins import Registry, load_registry
+from facebench.runner import Plan, execute, plan_points
+from facebench.store import Run
+
+COUNT = 150  # more than one shard
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    registry = load_registry("")
+    for spec in faulty_codecs.specs():
+        registry.add("codec", registry.codecs, spec, "tests 1")
+    return registry
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> ImageSet:
+    """Noise pictures of 16 pixels with masks; every tenth begins with a dark pixel."""
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "face_masks").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(COUNT):
+        picture = rng.integers(60, 256, (16, 16, 3), np.uint8)
+        picture[0, 0] = 0 if index % 10 == 0 else 200
+        mask = np.zeros((16, 16), np.uint8)
+        mask[4:12, 4:12] = 255
+        cv2.imwrite(str(folder / f"{index:03}.png"), picture)
+        cv2.imwrite(str(folder / "face_masks" / f"{index:03}.png"), mask)
+    options = DataOptions(f"folder:{folder}", size=16)
+    return prepare_chosen(choose_source(options, registry), options, registry)
+
+
+def measure(
+    codecs: str, registry: Registry, images: ImageSet, engine: Engine | None = None, sealed: bool = False
+) -> Run:
+    points = plan_points(registry, parse_points(codecs, registry), baseline=False)
+    plan = Plan(registry, points, frozenset(points), images, "cpu", sealed, "test")
+    return execute(plan, engine or Engine(1, lambda jobs: ThisProcess()))
+
+
+def statuses(run: Run, point: str) -> list[str]:
+    return list(run.records[(run.records.point == point) & (run.records["mask"] == "none")].status)
+
+
+def test_records_hold_the_payloads_own_size_and_exact_scores(registry: Registry, images: ImageSet) -> None:
+    run = measure("zlib", registry, images)
+    whole = run.records[run.records["mask"] == "none"]
+    expected = [len(faulty_codecs.Zlib((16, 16)).encode(image)) for image in images.images]
+    assert list(whole.payload_bytes) == expected
+    assert list(whole.bits) == [8 * size for size in expected]
+    assert (whole["L1"] == 0).all()
+    assert len(run.records) == 2 * COUNT
+
+
+def test_masked_rows_score_face_pixels_only(registry: Registry, images: ImageSet) -> None:
+    run = measure("jpeg:quality=5", registry, images)
+    rows = run.records.set_index(["picture", "mask"])
+    from facebench.operating_point import make_codec
+
+    codec = make_codec(registry.codecs["jpeg"], parse_points("jpeg:quality=5", registry)[0], (16, 16))
+    picture = images.images[3]
+    difference = np.abs(codec.decode(codec.encode(picture)) / 255.0 - picture / 255.0)
+    assert rows.loc[("folder:003.png", "none"), "L1"] == pytest.approx(difference.mean(), abs=1e-6)
+    assert rows.loc[("folder:003.png", "face"), "L1"] == pytest.approx(difference[4:12, 4:12].mean(), abs=1e-6)
+
+
+def test_a_codec_that_raises_spoils_only_the_pictures_it_raises_on(registry: Registry, images: ImageSet) -> None:
+    run = measure("raisesondark,zlib", registry, images)
+    assert statuses(run, "raisesondark") == [ENCODE_FAILED if i % 10 == 0 else OK for i in range(COUNT)]
+    failed = run.records[run.records.status == ENCODE_FAILED]
+    assert set(failed.detail) == {"RuntimeError: too dark for me"}
+    assert failed["1-SSIM"].isna().all()
+    assert statuses(run, "zlib") == [OK] * COUNT
+
+
+@pytest.mark.parametrize(
+    ("codec", "status", "word"),
+    [
+        ("wrongshape", DECODE_FAILED, "(8, 8, 3)"),
+        ("wrongtype", DECODE_FAILED, "float32"),
+        ("lyingbits", ENCODE_FAILED, "claims 8 bits"),
+        ("unmade", ENCODE_FAILED, "no licence"),
+    ],
+)
+def test_a_codec_that_breaks_the_contract_is_named_and_marked(
+    registry: Registry, images: ImageSet, codec: str, status: str, word: str
+) -> None:
+    run = measure(codec, registry, images)
+    assert statuses(run, codec) == [status] * COUNT
+    assert all(word in detail for detail in run.records.detail)
+
+
+def test_a_short_batch_is_done_again_one_by_one(registry: Registry, images: ImageSet) -> None:
+    assert statuses(measure("shortbatch", registry, images), "shortbatch") == [OK] * COUNT
+
+
+def test_a_codec_that_kills_its_process_harms_no_other(registry: Registry, images: ImageSet) -> None:
+    run = measure("zlib,kills,jpeg", registry, images, Engine(2, local_pool))
+    assert statuses(run, "kills") == [CRASHED] * COUNT
+    assert statuses(run, "zlib") == [OK] * COUNT
+    assert statuses(run, "jpeg:quality=85") == [OK] * COUNT
+
+
+def test_every_engine_gives_the_same_records(registry: Registry, images: ImageSet) -> None:
+    small = images.head(40)
+    cache_blind = ["encode_seconds", "decode_seconds"]
+    serial = measure("jpeg:quality=20", registry, small).records.drop(columns=cache_blind)
+    sealed = measure(
+        "jpeg:quality=20", registry, small, Engine(1, local_pool, FreshProcesses), sealed=True
+    ).records.drop(columns=cache_blind)
+    assert serial.equals(sealed)
+
+
+def test_finished_shards_are_not_measured_again(
+    registry: Registry, images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = measure("jpeg:quality=33", registry, images)
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("facebench.grid.encode_shard", refuse)
+    again = measure("jpeg:quality=33", registry, images)
+    assert first.records.equals(again.records)
+
+
+def test_an_interrupted_run_goes_on_with_the_shards_it_lacks(registry: Registry, images: ImageSet) -> None:
+    points = plan_points(registry, parse_points("jpeg:quality=44/45", registry), baseline=False)
+    plan = Plan(registry, points, frozenset(points), images, "cpu", False, "test")
+
+    def interrupt(done: int, total: int, cached: bool) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan, Engine(1, lambda jobs: ThisProcess()), interrupt)
+    seen: list[tuple[int, bool]] = []
+    run = execute(plan, Engine(1, lambda jobs: ThisProcess()), lambda done, total, cached: seen.append((done, cached)))
+    assert sum(done for done, cached in seen if cached) == 128
+    assert sum(done for done, cached in seen if not cached) == 2 * COUNT - 128
+    assert set(run.records.status) == {OK}
+
+
+def test_a_damaged_cached_shard_is_measured_again(registry: Registry, images: ImageSet) -> None:
+    from facebench.paths import cache_dir
+
+    before = set((cache_dir() / "shards").rglob("*.parquet"))
+    first = measure("jpeg:quality=55", registry, images)
+    for file in set((cache_dir() / "shards").rglob("*.parquet")) - before:
+        file.write_bytes(file.read_bytes()[:100])
+    again = measure("jpeg:quality=55", registry, images)
+    drop = ["encode_seconds", "decode_seconds"]
+    assert first.records.drop(columns=drop).equals(again.records.drop(columns=drop))
+
+
+def test_the_baseline_joins_every_run_with_its_sweep(registry: Registry) -> None:
+    points = plan_points(registry, parse_points("jpeg", registry), baseline=True)
+    assert list(points)[0] == "jpeg:quality=85"
+    assert sum(name.startswith("eigenfaces") for name in points) == len(registry.codecs["eigenfaces"].sweep)
+
+
+def test_the_manifest_traces_each_figure(registry: Registry, images: ImageSet) -> None:
+    manifest = measure("jpeg", registry, images).manifest
+    json.dumps(manifest)
+    assert manifest["image_set"]["digest"] == images.digest
+    assert set(manifest["metrics"]) == {"1-SSIM", "1-MS-SSIM", "L1", "L2", "PSNR"}
+    assert all(m["definition"] and m["version"] >= 1 for m in manifest["metrics"].values())
+    point = manifest["points"]["jpeg:quality=85"]
+    assert point["settings"]["quality"] == 85
+    assert point["version"]
+    assert {"cpu", "cores", "python", "packages"} <= set(manifest["machine"])
+
+
+def test_the_digest_follows_pixels_masks_and_preprocessing(
+    images: ImageSet, registry: Registry, tmp_path: Path
+) -> None:
+    assert images.head(COUNT - 1).digest != images.digest
+    assert images.with_masks(None, None, "none", "").digest != images.digest
+    for name, change in (("a", 0), ("b", 1)):
+        (tmp_path / name).mkdir()
+        picture = np.full((32, 32, 3), 100, np.uint8)
+        picture[0, 0, 0] += change
+        cv2.imwrite(str(tmp_path / name / "x.png"), picture)
+
+    def digest(folder: str, **changes: object) -> str:
+        options = DataOptions(f"folder:{tmp_path / folder}", **{"size": 32, **changes})  # type: ignore[arg-type]
+        return prepare_chosen(choose_source(options, registry), options, registry).digest
+
+    assert digest("a") == digest("a")
+    assert (
+        len({digest("a"), digest("b"), digest("a", size=16), digest("a", filter="bicubic"), digest("a", crop="full")})
+        == 5
+    )
