@@ -15,9 +15,10 @@ import pandas as pd
 
 from facebench import __version__
 from facebench.data.imageset import ImageSet
+from facebench.errors import CodecError
 from facebench.grid import Engine, Measured, Shard, measure_grid
 from facebench.hookspecs import API_VERSION, MetricSpec
-from facebench.measure import CRASHED, CodecFacts, CodecTask, Pictures, codec_facts
+from facebench.measure import CRASHED, OK, CodecFacts, CodecTask, Pictures, codec_facts
 from facebench.operating_point import OperatingPoint, curve_label, file_settings_digest, label, sweep_points
 from facebench.plugins import Registry
 from facebench.provenance import code_digest, git_state, machine, training_overlap
@@ -59,10 +60,15 @@ def plan_points(registry: Registry, requested: list[OperatingPoint], baseline: b
 def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done, total, cached: None) -> Run:
     """Measure everything in ``plan`` that the cache does not have, and return the run.
 
-    A KeyboardInterrupt ends the workers at once; finished shards are kept.
+    A codec that fails spoils its own rows; the manifest's ``problems`` say how. Raises CodecError if none of the
+    requested codecs can be made at all. A KeyboardInterrupt ends the workers at once; finished shards are kept.
     """
     metrics = tuple(plan.registry.metrics.values())
     facts = _facts(plan, engine)
+    unmade = [facts[name].problem for name in plan.requested if facts[name].problem]
+    if unmade and len(unmade) == len(plan.requested):
+        engine.close()
+        raise CodecError(unmade[0])
     cache = ShardCache()
     frames: dict[tuple[str, int], pd.DataFrame] = {}
     total = len(plan.points) * len(plan.images)
@@ -81,7 +87,8 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
         frames[measured.shard.label, measured.shard.pictures.start] = frame
         progress(len(measured.shard.pictures), total, False)
     ordered = [frames[name, start] for name in plan.points for start in range(0, len(plan.images), SHARD_PICTURES)]
-    return Run(run_name(plan.images), _manifest(plan, facts), _with_places(plan, ordered))
+    records = _with_places(plan, ordered)
+    return Run(run_name(plan.images), _manifest(plan, facts, records), records)
 
 
 def run_name(images: ImageSet) -> str:
@@ -191,7 +198,16 @@ def _with_places(plan: Plan, frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(places), records], axis=1)
 
 
-def _manifest(plan: Plan, facts: dict[str, CodecFacts]) -> dict[str, Any]:
+def _failures(records: pd.DataFrame) -> list[str]:
+    """Return one line per operating point and kind of failure: how many pictures, and what the first said."""
+    failed = records[(records["status"] != OK) & (records["mask"] == MASK_NONE)]
+    return [
+        f"{point}: {status} for {len(rows)} pictures, first {rows['picture'].iloc[0]}: {rows['detail'].iloc[0]}"
+        for (point, status), rows in failed.groupby(["point", "status"], sort=False)
+    ]
+
+
+def _manifest(plan: Plan, facts: dict[str, CodecFacts], records: pd.DataFrame) -> dict[str, Any]:
     images, registry = plan.images, plan.registry
     origins = {registry.origins[f"codec {p.codec}"] for p in plan.points.values()}
     return {
@@ -225,7 +241,7 @@ def _manifest(plan: Plan, facts: dict[str, CodecFacts]) -> dict[str, Any]:
         "points": {name: _point_entry(plan, name, point, facts[name]) for name, point in plan.points.items()},
         "sealed": plan.sealed,
         "device": plan.device,
-        "problems": list(registry.problems),
+        "problems": [*registry.problems, *_failures(records)],
     }
 
 

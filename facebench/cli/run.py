@@ -85,6 +85,8 @@ def run_command(
     run = _execute(plan, _engine(jobs, sealed, device), quiet)
     markdown = leaderboard_markdown(run, view=view)
     write_run(folder, run, markdown)
+    for problem in run.manifest["problems"][len(registry.problems) :]:
+        note(problem, quiet)
     click.echo(rendered(run, form, view))
     note(f"written to {folder}", quiet)
 
