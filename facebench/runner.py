@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,11 +60,14 @@ def plan_points(registry: Registry, requested: list[OperatingPoint], baseline: b
 def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done, total, cached: None) -> Run:
     """Measure everything in ``plan`` that the cache does not have, and return the run.
 
-    A codec that fails spoils its own rows; the manifest's ``problems`` say how. Raises CodecError if none of the
+    A codec that fails spoils its own rows, a baseline that cannot be made is left out; the manifest's ``problems``
+    say how. Raises CodecError if none of the
     requested codecs can be made at all. A KeyboardInterrupt ends the workers at once; finished shards are kept.
     """
     metrics = tuple(plan.registry.metrics.values())
     facts = _facts(plan, engine)
+    left_out = {name for name, told in facts.items() if told.problem and name not in plan.requested}
+    plan = replace(plan, points={name: point for name, point in plan.points.items() if name not in left_out})
     unmade = [facts[name].problem for name in plan.requested if facts[name].problem]
     if unmade and len(unmade) == len(plan.requested):
         engine.close()
@@ -88,7 +91,8 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
         progress(len(measured.shard.pictures), total, False)
     ordered = [frames[name, start] for name in plan.points for start in range(0, len(plan.images), SHARD_PICTURES)]
     records = _with_places(plan, ordered)
-    return Run(run_name(plan.images), _manifest(plan, facts, records), records)
+    without = [f"without the baseline: {problem}" for problem in sorted({facts[name].problem for name in left_out})]
+    return Run(run_name(plan.images), _manifest(plan, facts, without + _failures(records)), records)
 
 
 def run_name(images: ImageSet) -> str:
@@ -169,9 +173,9 @@ def _records(plan: Plan, measured: Measured) -> pd.DataFrame:
         "mask": np.tile(variants, count),
         "payload_bytes": np.repeat([len(payload) for payload in encoded.payloads], repeat),
         "bits": np.repeat(encoded.bits, repeat),
-        **{name: values.T.reshape(-1) for name, values in scored.scores.items()},
-        "encode_seconds": encoded.seconds / count,
-        "decode_seconds": scored.seconds / count,
+        **{name: values.T.reshape(-1).astype(np.float32) for name, values in scored.scores.items()},
+        "encode_seconds": np.float32(encoded.seconds / count),
+        "decode_seconds": np.float32(scored.seconds / count),
         "status": np.repeat(scored.statuses, repeat),
         "detail": np.repeat(scored.details, repeat),
     }
@@ -207,7 +211,7 @@ def _failures(records: pd.DataFrame) -> list[str]:
     ]
 
 
-def _manifest(plan: Plan, facts: dict[str, CodecFacts], records: pd.DataFrame) -> dict[str, Any]:
+def _manifest(plan: Plan, facts: dict[str, CodecFacts], problems: list[str]) -> dict[str, Any]:
     images, registry = plan.images, plan.registry
     origins = {registry.origins[f"codec {p.codec}"] for p in plan.points.values()}
     return {
@@ -241,7 +245,7 @@ def _manifest(plan: Plan, facts: dict[str, CodecFacts], records: pd.DataFrame) -
         "points": {name: _point_entry(plan, name, point, facts[name]) for name, point in plan.points.items()},
         "sealed": plan.sealed,
         "device": plan.device,
-        "problems": [*registry.problems, *_failures(records)],
+        "problems": [*registry.problems, *problems],
     }
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -165,3 +166,23 @@ def test_training_from_the_command_line_gives_a_usable_codec(tmp_path: Path) -> 
     result = facebench("run", "--codecs", codec, "--size", "16", "--limit", "8", "--no-baseline", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "trained on" in result.stdout.lower()
+
+
+@pytest.mark.slow
+def test_a_run_killed_with_kill_9_resumes_to_the_undisturbed_result(tmp_path: Path) -> None:
+    """Killed at random moments, the same command ends with the same records but for times."""
+    rng = np.random.default_rng(0)
+    command = [sys.executable, "-m", "facebench", "run", "--codecs", "jpeg:quality=10/20/30/40/50/60", "--quiet"]
+    command += ["--no-baseline", "--out"]
+    environment = {**os.environ, "FACEBENCH_CACHE": str(tmp_path / "whole")}
+    subprocess.run([*command, str(tmp_path / "a")], check=True, env=environment, stdout=subprocess.DEVNULL)
+    environment["FACEBENCH_CACHE"] = str(tmp_path / "killed")
+    for _ in range(4):
+        process = subprocess.Popen([*command, str(tmp_path / "b")], env=environment, stdout=subprocess.DEVNULL)
+        time.sleep(float(rng.uniform(1, 4)))
+        process.kill()
+        process.wait()
+    subprocess.run([*command, str(tmp_path / "b")], check=True, env=environment, stdout=subprocess.DEVNULL)
+    drop = ["encode_seconds", "decode_seconds"]
+    whole, resumed = (pd.read_parquet(tmp_path / name / "records.parquet").drop(columns=drop) for name in "ab")
+    assert whole.equals(resumed)

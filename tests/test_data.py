@@ -82,6 +82,24 @@ def test_an_unpacked_folder_gives_the_same_set_as_the_zip(
     assert prepared(registry, str(tmp_path)).digest == prepared(registry, str(small_celeba)).digest
 
 
+def test_attributes_and_landmarks_are_read_where_they_are(
+    small_celeba: Path, registry: Registry, tmp_path: Path
+) -> None:
+    plain = celeba.open_source(small_celeba, "official-train")
+    assert plain.attributes == {} and plain.landmarks is None
+    (tmp_path / "img_align_celeba.zip").symlink_to(small_celeba / "img_align_celeba.zip")
+    (tmp_path / "list_eval_partition.txt").symlink_to(small_celeba / "list_eval_partition.txt")
+    (tmp_path / "list_attr_celeba.txt").write_text("2\nMale Young\n000001.jpg  1 -1\n000002.jpg -1 -1\n")
+    (tmp_path / "list_landmarks_align_celeba.txt").write_text("2\nx1 y1\n000001.jpg 3 4\n000002.jpg 5 6\n")
+    source = celeba.open_source(tmp_path, "official-train")
+    assert list(source.attributes) == ["Male", "Young"]
+    assert source.attributes["Male"].tolist() == [True, False]
+    assert source.landmarks is not None and source.landmarks.tolist() == [[[3, 4]], [[5, 6]]]
+    (tmp_path / "list_attr_celeba.txt").write_text("1\nMale Young\n000001.jpg 1\n")
+    with pytest.raises(DataError, match="line 3"):
+        celeba.open_source(tmp_path, "official-train")
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

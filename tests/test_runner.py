@@ -188,6 +188,16 @@ def test_the_baseline_joins_every_run_with_its_sweep(registry: Registry) -> None
     assert sum(name.startswith("eigenfaces") for name in points) == len(registry.codecs["eigenfaces"].sweep)
 
 
+def test_a_baseline_without_weights_for_the_size_is_left_out_with_the_reason(
+    registry: Registry, images: ImageSet
+) -> None:
+    points = plan_points(registry, parse_points("jpeg:quality=60", registry), baseline=True)
+    plan = Plan(registry, points, frozenset({"jpeg:quality=60"}), images.head(5), "cpu", False, "test")
+    run = execute(plan, Engine(1, lambda jobs: ThisProcess()))
+    assert list(run.manifest["points"]) == ["jpeg:quality=60"]
+    assert any("facebench train eigenfaces --size 16" in problem for problem in run.manifest["problems"])
+
+
 def test_the_manifest_traces_each_figure(registry: Registry, images: ImageSet) -> None:
     manifest = measure("jpeg", registry, images).manifest
     json.dumps(manifest)

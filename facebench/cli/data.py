@@ -19,15 +19,20 @@ def data_command(
 
     Without --data: the embedded samples. Also lists the image sets and where they are obtained.
     """
-    from facebench.data.choose import DataOptions
+    from facebench.data.choose import DataOptions, choose_source
 
     registry = registry_with_notes(quiet)
-    images = prepare_with_progress(DataOptions(data, split, crop, size, filter, mask), registry, quiet, jobs)
+    options = DataOptions(data, split, crop, size, filter, mask)
+    source = choose_source(options, registry)
+    images = prepare_with_progress(options, registry, quiet, jobs)
     kind = " (synthetic)" if images.synthetic else ""
     click.echo(f"image set       {images.name}{kind}, split {images.split}")
     click.echo(f"pictures        {len(images)}, all readable")
     people = len(set(images.identities)) if images.identities else None
     click.echo(f"identities      {people if people is not None else 'not known'}")
+    click.echo(f"attributes      {', '.join(source.attributes) or 'none'}")
+    points = 0 if source.landmarks is None else source.landmarks.shape[1]
+    click.echo(f"landmarks       {f'{points} points per face' if points else 'none'}")
     click.echo(f"preprocessing   {images.preprocessing.describe()}")
     if images.masks is None:
         click.echo(f"face masks      none: {images.no_mask_reason}")

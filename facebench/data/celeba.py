@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facebench.data.celeba_lists import read_attributes, read_landmarks, read_values
 from facebench.data.source import PictureSource, decode_picture, file_fingerprint
 from facebench.errors import DataError
 from facebench.masks.annotation import find_masks
@@ -75,6 +76,8 @@ def open_source(path: Path, split: str) -> PictureSource:
         split=split,
         ids=tuple(f"celeba:{number}" for number in numbers),
         identities=_identities_of(numbers, root),
+        attributes=read_attributes(root / "list_attr_celeba.txt", numbers),
+        landmarks=read_landmarks(root / "list_landmarks_align_celeba.txt", numbers),
         fingerprint=f"celeba {split} {fingerprint} {masks[1] if masks else ''}",
         read=lambda index: read_member(numbers[index]),
         read_mask=masks[0] if masks else None,
@@ -121,8 +124,8 @@ def _numbers_of(split: str, root: Path, found: dict[str, str]) -> list[str]:
         return sorted(found)
     if split.startswith("official-") and split.removeprefix("official-") in PARTS:
         wanted = str(PARTS.index(split.removeprefix("official-")))
-        rows = _read_list(root / "list_eval_partition.txt", f"split '{split}'")
-        return [Path(row[0]).stem for row in rows if row[1] == wanted]
+        parts = read_values(root / "list_eval_partition.txt")
+        return [number for number, part in parts.items() if part == wanted]
     raise DataError(f"unknown split '{split}': use one of {', '.join(SPLITS)}")
 
 
@@ -130,19 +133,7 @@ def _identities_of(numbers: list[str], root: Path) -> tuple[str, ...] | None:
     known = {entry.number: entry.identity for entry in facebench_split()}
     file = root / "identity_CelebA.txt"
     if file.is_file():
-        known |= {Path(row[0]).stem: row[1] for row in _read_list(file, "identities")}
+        known |= read_values(file)
     if any(number not in known for number in numbers):
         return None
     return tuple(f"celeba:{known[number]}" for number in numbers)
-
-
-def _read_list(file: Path, purpose: str) -> list[list[str]]:
-    """Return the rows "FILE VALUE" of a CelebA list file."""
-    try:
-        rows = [line.split() for line in file.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}, needed for {purpose}, cannot be read: {error}") from error
-    bad = next((number for number, row in enumerate(rows, 1) if len(row) != 2), None)
-    if bad is not None:
-        raise DataError(f"{file}, line {bad}: expected 'FILE VALUE'")
-    return rows

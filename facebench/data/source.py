@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -20,6 +20,7 @@ class PictureSource:
     ``read(i)`` returns picture ``i`` as (H, W, 3) uint8 RGB and ``read_mask(i)`` its face mask as (H, W)
     bool, both at the source's own size. ``fingerprint`` changes whenever the files behind it do.
     ``ids`` and ``identities`` are unique across image sets ("celeba:182638", "celeba:7760").
+    ``attributes`` maps an attribute's name to (N,) bool; ``landmarks`` is (N, points, 2), x and y in pixels.
     ``default_crop`` is the crop used unless the user names another (see :mod:`facebench.data.preprocess`).
     """
 
@@ -30,6 +31,8 @@ class PictureSource:
     read: Callable[[int], NDArray[np.uint8]]
     read_mask: Callable[[int], NDArray[np.bool_]] | None = None
     identities: tuple[str, ...] | None = None
+    attributes: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    landmarks: NDArray[np.float32] | None = None
     default_crop: str = "square"
     synthetic: bool = False
     no_mask_reason: str = "the image set has no face masks"

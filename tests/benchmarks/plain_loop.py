@@ -20,6 +20,14 @@ from torch.nn.functional import avg_pool2d
 
 WEIGHTS = torch.tensor([0.0448, 0.2856, 0.3001])
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
+SSIM_OPTIONS = {
+    "channel_axis": 2,
+    "data_range": 255,
+    "gaussian_weights": True,
+    "sigma": 1.5,
+    "use_sample_covariance": False,
+    "full": True,
+}
 WINDOW = _fspecial_gauss_1d(11, 1.5).repeat(3, 1, 1, 1)
 
 
