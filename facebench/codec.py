@@ -67,6 +67,8 @@ class CodecSpec:
 class TrainedOn:
     """What a codec's weights were fitted to, so that a table can flag scores on training data.
 
+    ``watched`` is the split on which the training was watched or its tables fitted, or ''.
+
     ``pictures`` and ``identities`` are names as image sets give them ("celeba:182638",
     "celeba:7760"); ``data_digest`` is the digest of the prepared image set.
     """
@@ -74,6 +76,7 @@ class TrainedOn:
     image_set: str
     split: str
     data_digest: str
+    watched: str = ""
     pictures: frozenset[str] = field(default=frozenset(), repr=False)
     identities: frozenset[str] = field(default=frozenset(), repr=False)
 

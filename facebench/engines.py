@@ -62,15 +62,23 @@ class FreshProcesses(Executor):
 
     def __init__(self, jobs: int) -> None:
         self._threads = ThreadPoolExecutor(jobs)
+        self._running: set[Executor] = set()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         def alone() -> Any:
             with local_pool(1) as process:
-                return process.submit(fn, *args, **kwargs).result()
+                self._running.add(process)
+                try:
+                    return process.submit(fn, *args, **kwargs).result()
+                finally:
+                    self._running.discard(process)
 
         return self._threads.submit(alone)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if not wait:
+            for process in list(self._running):
+                stop(process)
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
 
 

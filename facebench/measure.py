@@ -17,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facebench.codec import Codec, CodecSpec
-from facebench.errors import FacebenchError
+from facebench.errors import FacebenchError, PluginError
 from facebench.hookspecs import MetricSpec
 from facebench.operating_point import OperatingPoint, make_codec
 from facebench.plugins import load_object
+
+#: What a codec may raise and the harness survives; a codec that calls sys.exit() is at fault, not the user.
+CODEC_FAULTS = (Exception, SystemExit)
 
 OK = "ok"
 ENCODE_FAILED = "encode failed"
@@ -137,9 +140,14 @@ def codec_facts(task: CodecTask) -> CodecFacts:
         trained = codec.trained_on
         if trained is None:
             return CodecFacts(int(codec.weights_bytes), codec.weights_digest)
-        told = {"image_set": trained.image_set, "split": trained.split, "data_digest": trained.data_digest}
+        told = {
+            "image_set": trained.image_set,
+            "split": trained.split,
+            "watched": trained.watched,
+            "data_digest": trained.data_digest,
+        }
         return CodecFacts(int(codec.weights_bytes), codec.weights_digest, told, trained.pictures, trained.identities)
-    except Exception as error:
+    except CODEC_FAULTS as error:
         return CodecFacts(problem=describe(error))
 
 
@@ -149,7 +157,7 @@ def encode_shard(task: CodecTask, pictures: Pictures) -> Encoded:
     failed = Encoded([b""] * count, [0] * count, [ENCODE_FAILED] * count, [""] * count, 0.0)
     try:
         codec = _encoders.get(task)
-    except Exception as error:
+    except CODEC_FAULTS as error:
         failed.details = [describe(error)] * count
         return failed
     images = pictures.images()
@@ -157,24 +165,24 @@ def encode_shard(task: CodecTask, pictures: Pictures) -> Encoded:
     try:
         payloads: Sequence[Any] = codec.encode_batch(images)
         seconds = time.perf_counter() - start
-        checked = [_checked_payload(codec, payload) for payload in payloads]
+        checked = [checked_payload(codec, payload) for payload in payloads]
         if len(checked) != count:
             raise ValueError(f"encode_batch gave {len(checked)} payloads for {count} pictures")
         return Encoded([p for p, _ in checked], [b for _, b in checked], [OK] * count, [""] * count, seconds)
-    except Exception:
+    except CODEC_FAULTS:
         start = time.perf_counter()
         for index in range(count):
             try:
-                payload, bits = _checked_payload(codec, codec.encode(images[index]))
+                payload, bits = checked_payload(codec, codec.encode(images[index]))
                 failed.payloads[index], failed.bits[index], failed.statuses[index] = payload, bits, OK
-            except Exception as error:
+            except CODEC_FAULTS as error:
                 failed.details[index] = describe(error)
         failed.seconds = time.perf_counter() - start
         return failed
 
 
-def _checked_payload(codec: Codec, payload: Any) -> tuple[bytes, int]:
-    """Return the payload and its bits; raises if it is not bytes or its bits are fewer than its size."""
+def checked_payload(codec: Codec, payload: Any) -> tuple[bytes, int]:
+    """Return the payload and its bits; raises TypeError if it is not bytes, ValueError if its bits are too few."""
     if not isinstance(payload, bytes):
         raise TypeError(f"encode returned {type(payload).__name__}, not bytes")
     bits = int(codec.bits_per_image(payload))
@@ -201,8 +209,13 @@ def decode_shard(task: CodecTask, encoded: Encoded, pictures: Pictures, metrics:
         originals, faces = pictures.images()[rows], None if masks is None else masks[rows]
         for metric in metrics:
             score: Callable[..., dict[str, NDArray[np.float64]]] = load_object(metric.target)
-            for name, values in score(originals, decoded[rows], faces).items():
-                scores[name][:, rows] = values
+            try:
+                for name, values in score(originals, decoded[rows], faces).items():
+                    scores[name][:, rows] = values
+            except Exception as error:
+                raise PluginError(
+                    f"metric '{metric.name}' failed: {describe(error)}; uninstall it or see FACEBENCH_PLUGINS"
+                ) from None
     return Scored(scores, statuses, details, seconds)
 
 
@@ -225,22 +238,23 @@ def _decode_into(
             if len(batch) != len(good):
                 raise ValueError(f"decode_batch gave {len(batch)} pictures for {len(good)} payloads")
             for index, picture in zip(good, batch, strict=True):
-                decoded[index] = _checked_picture(picture, task.size)
+                decoded[index] = checked_picture(picture, task.size)
             return seconds
-        except Exception:
+        except CODEC_FAULTS:
             start = time.perf_counter()
             for index in good:
                 try:
-                    decoded[index] = _checked_picture(codec.decode(encoded.payloads[index]), task.size)
-                except Exception as error:
+                    decoded[index] = checked_picture(codec.decode(encoded.payloads[index]), task.size)
+                except CODEC_FAULTS as error:
                     statuses[index], details[index] = DECODE_FAILED, describe(error)
-    except Exception as error:
+    except CODEC_FAULTS as error:
         for index in good:
             statuses[index], details[index] = DECODE_FAILED, describe(error)
     return time.perf_counter() - start
 
 
-def _checked_picture(picture: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+def checked_picture(picture: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return what a codec's decode returned if it is (height, width, 3) uint8; raises TypeError otherwise."""
     if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.shape != (*size, 3):
         what = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
         raise TypeError(f"decode returned {what}, not uint8 {(*size, 3)}")

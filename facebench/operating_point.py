@@ -62,8 +62,9 @@ def parse_points(text: str, registry: Registry, *, sweep: bool = False) -> list[
 
     Grammar: codecs are separated by commas, settings by colons, several values of a setting by slashes:
     ``cvae,jpeg:quality=50:scale=0.5,webp:quality=1/10/40``. A value with one of these signs in it stands in
-    double quotes: ``cvae:weights="runs/a.safetensors"``. With ``sweep``, a codec whose rate setting is
-    not given takes the values of its own sweep. Raises UnknownName or SettingError with the nearest name.
+    double quotes; the path of a file may have slashes without: ``cvae:weights=runs/a.safetensors``. With
+    ``sweep``, a codec whose rate setting is not given takes the values of its own sweep. Raises UnknownName or
+    SettingError with the nearest name.
     """
     points: list[OperatingPoint] = []
     for part in _split(text, ","):
@@ -91,7 +92,10 @@ def _points_of(spec: CodecSpec, assignments: list[str], sweep: bool) -> list[Ope
         if setting.name in given:
             raise SettingError(f"codec '{spec.name}': {setting.name} is set twice; write {setting.name}=A/B")
         given.add(setting.name)
-        choices[setting.name] = tuple(_value(spec, setting, v) for v in _split(values, "/"))
+        # An unquoted path is one value, slashes and all.
+        one_path = setting.names_file and "." in values and '"' not in values
+        parts = [values] if one_path else _split(values, "/")
+        choices[setting.name] = tuple(_value(spec, setting, part) for part in parts)
     if sweep and spec.rate_setting and spec.rate_setting not in given and spec.sweep:
         choices[spec.rate_setting] = spec.sweep
     combined: list[tuple[tuple[str, SettingValue], ...]] = [()]

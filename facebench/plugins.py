@@ -190,5 +190,5 @@ def load_object(target: str) -> Any:
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{target} does not import: {_one_line(error)}") from error

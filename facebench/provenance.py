@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import subprocess
 from functools import lru_cache
 from importlib import metadata
@@ -21,8 +22,10 @@ _PACKAGES = ("facebench", "torch", "numpy", "opencv-python-headless", "constrict
 
 def machine(origins: set[str]) -> dict[str, Any]:
     """Return the machine and the versions of the packages that measured; ``origins`` are the plugins' too."""
-    packages = {name: version for name in _PACKAGES if (version := _version(name))}
-    packages |= dict(origin.rsplit(" ", 1) for origin in sorted(origins))
+    packages: dict[str, str] = {}
+    for origin in sorted(origins):
+        distribution, _, version = origin.rpartition(" ")
+        packages |= {distribution: version, **library_versions(distribution)}
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -30,6 +33,17 @@ def machine(origins: set[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": packages,
     }
+
+
+@lru_cache
+def library_versions(distribution: str) -> dict[str, str]:
+    """Return the versions of the libraries that measure and that ``distribution`` requires."""
+    try:
+        required = [line for line in metadata.requires(distribution) or () if "extra ==" not in line]
+    except metadata.PackageNotFoundError:
+        required = []
+    names = {*_PACKAGES, *(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required)}
+    return {name: version for name in sorted(names) if (version := _version(name))}
 
 
 def _version(package: str) -> str | None:
@@ -84,14 +98,16 @@ def code_digest(target: str) -> str:
 
 
 def training_overlap(facts: CodecFacts, images: ImageSet) -> dict[str, int]:
-    """Return how many scored pictures and identities the codec's weights were trained on.
+    """Return how many scored pictures and identities the codec's weights were trained or watched on.
 
     Weights trained on a part of facebench's CelebA split need not list it: it is known here.
     """
     pictures, identities = facts.trained_pictures, facts.trained_identities
     trained = facts.trained_on
-    if trained and trained["image_set"] == "celeba" and trained["split"] in PARTS and not pictures:
-        pictures, identities = split_members(trained["split"])
+    if trained and trained["image_set"] == "celeba" and not pictures:
+        for part in {trained["split"], trained["watched"]} & set(PARTS):
+            members, people = split_members(part)
+            pictures, identities = pictures | members, identities | people
     return {
         "pictures": sum(name in pictures for name in images.ids),
         "identities": len(set(images.identities or ()) & identities),

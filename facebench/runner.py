@@ -21,13 +21,13 @@ from facebench.hookspecs import API_VERSION, MetricSpec
 from facebench.measure import CRASHED, OK, CodecFacts, CodecTask, Pictures, codec_facts
 from facebench.operating_point import OperatingPoint, curve_label, file_settings_digest, label, sweep_points
 from facebench.plugins import Registry
-from facebench.provenance import code_digest, git_state, machine, training_overlap
+from facebench.provenance import code_digest, git_state, library_versions, machine, training_overlap
 from facebench.store import Run, ShardCache
 
 #: Pictures of one shard. Part of no digest: records do not depend on it.
 SHARD_PICTURES = 128
 #: Raise when records change their meaning.
-_RECORD_FORMAT = 1
+_RECORD_FORMAT = 2
 MASK_NONE, MASK_FACE = "none", "face"
 
 #: Called with the pictures just finished, the pictures in all, and whether they came from the cache.
@@ -68,13 +68,13 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
     facts = _facts(plan, engine)
     left_out = {name for name, told in facts.items() if told.problem and name not in plan.requested}
     plan = replace(plan, points={name: point for name, point in plan.points.items() if name not in left_out})
+    total = len(plan.points) * len(plan.images)
     unmade = [facts[name].problem for name in plan.requested if facts[name].problem]
     if unmade and len(unmade) == len(plan.requested):
         engine.close()
         raise CodecError(unmade[0])
     cache = ShardCache()
     frames: dict[tuple[str, int], pd.DataFrame] = {}
-    total = len(plan.points) * len(plan.images)
     missing: list[Shard] = []
     for shard in _shards(plan, facts, metrics):
         cached = cache.get(shard.key)
@@ -150,6 +150,7 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts], metrics: tuple[MetricSpec,
             facts[name].weights_digest,
             code_digest(task.spec.target),
             facts[name].problem,
+            library_versions(plan.registry.origins[f"codec {point.codec}"].rpartition(" ")[0]),
             plan.device,
             plan.sealed,
         ]

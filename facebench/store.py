@@ -16,6 +16,7 @@ from facebench.paths import atomic_path, cache_dir
 MANIFEST = "manifest.json"
 RECORDS = "records.parquet"
 LEADERBOARD = "leaderboard.md"
+_ENTRIES = {"command", "created", "image_set", "machine", "metrics", "points"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ def read_run(folder: Path) -> Run:
             raise ResultsError(f"{folder} is no finished run: it has no {file.name}; run 'facebench run' first")
     try:
         manifest = json.loads(manifest_file.read_text())
+        if not isinstance(manifest, dict) or not set(manifest) >= _ENTRIES:
+            raise ValueError("entries are missing")
     except (OSError, ValueError) as error:
         raise ResultsError(f"{manifest_file} is damaged ({error}); run again") from error
     try:
@@ -47,6 +50,7 @@ def read_run(folder: Path) -> Run:
 def write_run(folder: Path, run: Run, leaderboard: str) -> None:
     """Write a run into ``folder``, each file whole or not at all; raises :class:`ResultsError` if it cannot be."""
     try:
+        (folder / MANIFEST).unlink(missing_ok=True)  # the old one must never describe new records
         with atomic_path(folder / RECORDS) as path:
             run.records.to_parquet(path, index=False, compression="zstd")
         with atomic_path(folder / LEADERBOARD) as path:

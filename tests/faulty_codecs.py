@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import zlib
 
 import numpy as np
@@ -77,6 +78,13 @@ class ShortBatch(Zlib):
         return super().encode_batch(images)[1:]
 
 
+class Quits(Zlib):
+    """Calls sys.exit while decoding."""
+
+    def decode(self, payload: bytes) -> Image:
+        sys.exit(0)
+
+
 class PrintsNoise(Zlib):
     """Writes to standard output."""
 
@@ -87,5 +95,5 @@ class PrintsNoise(Zlib):
 
 def specs() -> list[CodecSpec]:
     """Return a spec for each codec here, named by its class in lower case."""
-    classes = (Zlib, RaisesOnDark, WrongShape, WrongType, Kills, LyingBits, Unmade, ShortBatch, PrintsNoise)
+    classes = (Zlib, RaisesOnDark, WrongShape, WrongType, Kills, Quits, LyingBits, Unmade, ShortBatch, PrintsNoise)
     return [CodecSpec(c.__name__.lower(), f"faulty_codecs:{c.__name__}", version="1") for c in classes]

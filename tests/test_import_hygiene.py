@@ -54,7 +54,7 @@ def test_codecs_is_no_package() -> None:
 
 def test_codecs_and_plugins_import_only_the_author_api() -> None:
     allowed = {"facebench", "facebench.testing"}
-    for file in [*(ROOT / "codecs").rglob("*.py"), *(ROOT / "plugins").glob("*/src/**/*.py")]:
+    for file in [*(ROOT / "codecs").rglob("*.py"), *(ROOT / "plugins").glob("*/facebench_*/**/*.py")]:
         for line in file.read_text().splitlines():
             words = line.split()
             if words[:1] in (["import"], ["from"]) and words[1].partition(".")[0] == "facebench":

@@ -97,6 +97,7 @@ def test_a_codec_that_raises_spoils_only_the_pictures_it_raises_on(registry: Reg
     [
         ("wrongshape", DECODE_FAILED, "(8, 8, 3)"),
         ("wrongtype", DECODE_FAILED, "float32"),
+        ("quits", DECODE_FAILED, "SystemExit"),
         ("lyingbits", ENCODE_FAILED, "claims 8 bits"),
     ],
 )

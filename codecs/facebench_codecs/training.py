@@ -214,7 +214,7 @@ def train(
     for indices in _batches(len(pictures), recipe.batch_size, seed, run.step):
         if total is not None and run.step >= total:
             stopped = f"after {recipe.epochs} epochs"
-        elif run.seconds > time_limit:
+        elif run.seconds > time_limit and run.step == last_entry:  # where the running sums are empty
             stopped = f"at the time limit of {time_limit / 60:.0f} minutes, not flat"
         elif total is None and _settled(run):
             stopped = "when the validation loss was flat"

@@ -57,7 +57,9 @@ def save_weights(path: Path, tensors: dict[str, NDArray[Any]], meta: dict[str, A
     temporary.chmod(0o644)
     temporary.replace(path)
     whole = {"sha256": digest, "bytes": path.stat().st_size, **meta, **card}
-    path.with_suffix(".json").write_text(json.dumps(whole, indent=1) + "\n")
+    temporary = path.with_name(f".{path.stem}.json.tmp")
+    temporary.write_text(json.dumps(whole, indent=1) + "\n")
+    temporary.replace(path.with_suffix(".json"))
 
 
 def load_weights(path: Path, kind: str) -> Weights:
@@ -74,6 +76,7 @@ def load_weights(path: Path, kind: str) -> Weights:
             told["image_set"],
             told["split"],
             told["data_digest"],
+            told.get("watched", ""),
             frozenset(told.get("pictures", ())),
             frozenset(told.get("identities", ())),
         )

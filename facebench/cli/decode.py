@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from facebench.cli.options import quiet_option, registry_with_notes
+from facebench.cli.options import codec_faults_named, quiet_option, registry_with_notes
 
 
 @click.command("decode")
@@ -20,6 +20,7 @@ def decode_command(file: Path, out: Path | None, codec: str | None, quiet: bool)
 
     from facebench.container import unpack
     from facebench.errors import CodecError, WeightsError
+    from facebench.measure import checked_picture
     from facebench.operating_point import make_codec, parse_points
     from facebench.paths import atomic_path
 
@@ -33,10 +34,12 @@ def decode_command(file: Path, out: Path | None, codec: str | None, quiet: bool)
         setting = spec.setting(name)
         if codec is None and setting is not None and setting.names_file and ("/" in str(value) or "." in str(value)):
             raise WeightsError(f"{file} was encoded with {name}={value}: say --codec '{face.point}' to use that file")
-    made = make_codec(spec, points[0], face.size)
+    with codec_faults_named(f"{spec.name} cannot decode {file}"):
+        made = make_codec(spec, points[0], face.size)
     if not face.has_weights(made.weights_digest):
         raise WeightsError(f"{file} was encoded with other weights of {spec.name} than the ones here")
-    image = made.decode(face.payload)
-    target = out or file.with_suffix(".png")
+    with codec_faults_named(f"{spec.name} cannot decode {file}"):
+        image = checked_picture(made.decode(face.payload), face.size)
+    target = out or file.with_name(f"{file.name}.png")
     with atomic_path(target) as path:
         path.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from facebench.cli.options import note, quiet_option, registry_with_notes
+from facebench.cli.options import codec_faults_named, note, quiet_option, registry_with_notes
 
 
 @click.command("encode")
@@ -23,6 +23,7 @@ def encode_command(picture: Path, codec: str, out: Path | None, size: int, crop:
     from facebench.data.preprocess import Preprocessing
     from facebench.data.source import decode_picture
     from facebench.errors import SettingError
+    from facebench.measure import checked_payload
     from facebench.operating_point import label, make_codec, parse_points
     from facebench.paths import atomic_path
 
@@ -33,10 +34,11 @@ def encode_command(picture: Path, codec: str, out: Path | None, size: int, crop:
     spec = registry.codecs[points[0].codec]
     preprocessing = Preprocessing(crop, size, filter)
     image = preprocessing.picture(decode_picture(picture.read_bytes(), str(picture)), str(picture))
-    made = make_codec(spec, points[0], image.shape[:2])
-    payload = made.encode(image)
+    with codec_faults_named(f"{spec.name} cannot encode {picture}"):
+        made = make_codec(spec, points[0], image.shape[:2])
+        payload, _ = checked_payload(made, made.encode(image))
     file = FaceFile(label(spec, points[0]), image.shape[:2], made.weights_digest, payload).pack()
-    target = out or picture.with_suffix(".face")
+    target = out or picture.with_name(f"{picture.name}.face")
     with atomic_path(target) as path:
         path.write_bytes(file)
     note(f"{target}: payload {len(payload)} bytes, file {len(file)} bytes", quiet)

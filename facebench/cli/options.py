@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -61,6 +62,20 @@ def note(line: str, quiet: bool = False) -> None:
     """Say something on standard error, where it does not mix with the results."""
     if not quiet:
         click.echo(f"facebench: {line}", err=True)
+
+
+@contextlib.contextmanager
+def codec_faults_named(what: str) -> Iterator[None]:
+    """Turn whatever a codec raises within the block into one line that starts with ``what``."""
+    from facebench.errors import CodecError, FacebenchError
+    from facebench.measure import CODEC_FAULTS, describe
+
+    try:
+        yield
+    except FacebenchError:
+        raise
+    except CODEC_FAULTS as error:
+        raise CodecError(f"{what}: {describe(error)}") from error
 
 
 def command_line() -> str:

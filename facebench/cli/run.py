@@ -77,13 +77,14 @@ def run_command(
     images = prepare_with_progress(options, registry, quiet, jobs)
     names = frozenset(label(registry.codecs[p.codec], p) for p in requested)
     plan = Plan(registry, points, names, images, device, sealed, command_line())
-    folder = results_folder(out, plan, overwrite)
+    results_folder(out, plan, overwrite)  # refuses at once, before the work
     if images.synthetic:
         note("these faces are synthetic; for real figures: --data PATH_TO_CELEBA (see 'facebench data')", quiet)
     if images.masks_file is None:
         note(f"+Mask rows are n/a: {images.no_mask_reason}", quiet)
     run = _execute(plan, _engine(jobs, sealed, device), quiet)
     markdown = leaderboard_markdown(run, view=view)
+    folder = results_folder(out, plan, overwrite)  # once more: another run may have finished meanwhile
     write_run(folder, run, markdown)
     for problem in run.manifest["problems"][len(registry.problems) :]:
         note(problem, quiet)
@@ -120,6 +121,7 @@ def _execute(plan: Plan, engine: Engine, quiet: bool) -> Run:
     with tqdm(total=total, desc="measuring", unit="img", disable=quiet, leave=False, smoothing=0.1) as bar:
 
         def progress(done: int, total: int, cached: bool) -> None:
+            bar.total = total
             if cached:  # keeps images/s and ETA to what is really measured
                 bar.initial += done
             bar.update(done)

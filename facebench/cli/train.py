@@ -32,7 +32,7 @@ _HOLD_OUT = 10
 @click.option("--loss", help="Reconstruction loss: l1 or l2.  [default: the recipe's]")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training pictures.  [default: the recipe's]")
 @click.option("--minutes", type=float, help="Stop after this much training time.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint.")
 @click.option("--out", type=click.Path(path_type=Path), help="Weights file to write (.safetensors).")
 @click.option("--device", help="cpu or cuda.  [default: cuda where there is one]")
@@ -79,7 +79,7 @@ def train_command(
         seed=seed,
         device=device or _best_device(),
         command=command_line(),
-        trained_on=_trained_on(train),
+        trained_on=_trained_on(train, valid),
         out=out,
         recipe=recipe,
         loss=loss,
@@ -91,13 +91,14 @@ def train_command(
     )
     path = load_object(spec.trainer)(job)
     progress.close()
-    note(f"weights written to {path}; use them as {codec}:weights={path}", quiet)
+    note(f"weights written to {path}; use them as '{codec}:weights={path}'", quiet)
 
 
 def _training_sets(options: DataOptions, registry: Registry, quiet: bool) -> tuple[ImageSet, ImageSet]:
-    from facebench.data.choose import choose_source
+    from facebench.data.choose import named_set
+    from facebench.errors import DataError
 
-    splits = registry.image_set(choose_source(options, registry).name).splits
+    splits = named_set(options.data, registry)[0].splits
     if options.split is None and {"train", "valid"} <= set(splits):
         return (
             prepare_with_progress(options, registry, quiet, split="train"),
@@ -106,15 +107,19 @@ def _training_sets(options: DataOptions, registry: Registry, quiet: bool) -> tup
     whole = prepare_with_progress(options, registry, quiet)
     if whole.synthetic:
         note("training on synthetic samples is for trying things out; real weights need --data PATH_TO_CELEBA", quiet)
+    if len(whole) < 2 * _HOLD_OUT:
+        raise DataError(f"{len(whole)} pictures are too few to train on: give at least {2 * _HOLD_OUT}")
     return whole.cut(_HOLD_OUT)
 
 
-def _trained_on(train: ImageSet) -> dict[str, Any]:
-    """Return what weights tell of their training data; pictures are listed unless facebench's split list has them."""
+def _trained_on(train: ImageSet, valid: ImageSet) -> dict[str, Any]:
+    """Return what weights tell of their data; pictures are listed unless facebench's split list has them."""
     told: dict[str, Any] = {"image_set": train.name, "split": train.split, "data_digest": train.digest}
-    if (train.name, train.split) != ("celeba", "train"):
-        told["pictures"] = list(train.ids)
-        told["identities"] = sorted(set(train.identities or ()))
+    if (train.name, train.split) == ("celeba", "train"):
+        told["watched"] = valid.split
+    else:
+        told["pictures"] = [*train.ids, *valid.ids]
+        told["identities"] = sorted({*(train.identities or ()), *(valid.identities or ())})
     return told
 
 

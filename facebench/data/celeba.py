@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -99,7 +101,7 @@ def _open_pictures(path: Path) -> tuple[Callable[[str], NDArray[np.uint8]], dict
         def read_zip(number: str) -> NDArray[np.uint8]:
             try:
                 data = opened.read(found[number])
-            except (zipfile.BadZipFile, OSError) as error:
+            except (zipfile.BadZipFile, OSError, zlib.error, RuntimeError) as error:
                 raise DataError(f"{archive}:{found[number]} is damaged ({error}); download it again") from error
             return decode_picture(data, f"{archive}:{found[number]}")
 
@@ -107,7 +109,8 @@ def _open_pictures(path: Path) -> tuple[Callable[[str], NDArray[np.uint8]], dict
     for folder in (path / "img_align_celeba", path):
         files = {file.stem: str(file) for file in folder.glob("*.jpg")} if folder.is_dir() else {}
         if files:
-            return partial(_read_file, files), files, f"{file_fingerprint(folder)} {len(files)}"
+            state = "\n".join(file_fingerprint(Path(files[name])) for name in sorted(files))
+            return partial(_read_file, files), files, hashlib.sha256(state.encode()).hexdigest()
     raise DataError(
         f"no CelebA pictures in {path}: expected img_align_celeba.zip or img_align_celeba/; see 'facebench data'"
     )

@@ -22,7 +22,7 @@ def read_values(file: Path) -> dict[str, str]:
 
 
 def read_attributes(file: Path, numbers: Sequence[str]) -> Mapping[str, NDArray[np.bool_]]:
-    """Return each attribute of the pictures ``numbers``, (N,) bool; empty without the file or a line for each picture."""
+    """Return each attribute of the pictures ``numbers``, (N,) bool; empty without a file or a line for each."""
     if not file.is_file():
         return {}
     names, table = _table(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facebench.data.imageset import ImageSet, prepare
@@ -40,7 +40,7 @@ def choose_source(options: DataOptions, registry: Registry, split: str | None = 
 
     ``split`` overrides the options' own. Raises UnknownName or DataError.
     """
-    spec, path = _named_set(options.data or os.environ.get("FACEBENCH_DATA") or "samples", registry)
+    spec, path = named_set(options.data, registry)
     chosen = split or options.split or spec.splits[0]
     if chosen not in spec.splits:
         raise DataError(unknown(f"split of {spec.name}", chosen, spec.splits))
@@ -48,11 +48,13 @@ def choose_source(options: DataOptions, registry: Registry, split: str | None = 
     return source
 
 
-def _named_set(text: str, registry: Registry) -> tuple[ImageSetSpec, Path | None]:
+def named_set(data: str | None, registry: Registry) -> tuple[ImageSetSpec, Path | None]:
+    """Return the image set that ``--data``, else ``FACEBENCH_DATA`` names, else the samples, and its path or None."""
+    text = data or os.environ.get("FACEBENCH_DATA") or "samples"
     name, colon, path = text.partition(":")
     if colon and name in registry.image_sets:
         return registry.image_set(name), Path(path).expanduser()
-    if name in registry.image_sets and not Path(text).exists():
+    if name in registry.image_sets and (name not in ("celeba", "folder") or not Path(text).exists()):
         return _set_without_path(registry.image_set(name))
     if not Path(text).expanduser().exists():
         raise DataError(
@@ -80,6 +82,8 @@ def prepare_chosen(
     progress: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, total: steps,
 ) -> ImageSet:
     """Prepare ``source`` as ``options`` say, with masks, limited to the first ``limit`` pictures."""
+    if options.mask != ANNOTATION:
+        source = replace(source, read_mask=None, fingerprint=f"{source.fingerprint} without masks")
     preprocessing = Preprocessing(options.crop or source.default_crop, options.size, options.filter)
     images = prepare(source, preprocessing, jobs=jobs, progress=progress)
     if options.limit is not None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -159,10 +160,15 @@ def _write(
 
         def fill(index: int) -> None:
             name = source.ids[index]
-            images[index] = preprocessing.picture(source.read(index), name)
+            picture = source.read(index)
+            images[index] = preprocessing.picture(picture, name)
             state = hashlib.blake2b(name.encode() + b"\0" + images[index].tobytes(), digest_size=16)
             if masks is not None and source.read_mask is not None:
-                masks[index] = preprocessing.mask(source.read_mask(index), name)
+                mask = source.read_mask(index)
+                if mask.shape != picture.shape[:2]:  # CelebA-HQ's pictures have twice the side of its masks
+                    size = picture.shape[1::-1]
+                    mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+                masks[index] = preprocessing.mask(mask, name)
                 state.update(np.packbits(masks[index]).tobytes())
             hashes[index] = np.frombuffer(state.digest(), np.uint8)
 

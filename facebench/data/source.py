@@ -38,10 +38,16 @@ class PictureSource:
     no_mask_reason: str = "the image set has no face masks"
 
 
+def _decoded(data: bytes, flags: int) -> NDArray[np.uint8] | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:  # such as a header that claims more pixels than OpenCV takes
+        return None
+
+
 def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode a picture file's bytes to (H, W, 3) uint8 RGB; ``name`` is for the error message."""
-    buffer = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+    image = _decoded(data, cv2.IMREAD_COLOR)
     if image is None:
         raise DataError(f"{name} is not a readable picture; remove or replace it")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -49,8 +55,7 @@ def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
 
 def decode_mask(data: bytes, name: str) -> NDArray[np.bool_]:
     """Decode a mask file's bytes to (H, W) bool, true on the face; ``name`` is for the error message."""
-    buffer = np.frombuffer(data, np.uint8)
-    mask = cv2.imdecode(buffer, cv2.IMREAD_GRAYSCALE) if buffer.size else None
+    mask = _decoded(data, cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DataError(f"{name} is not a readable mask; remove or replace it")
     return mask > 127

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def find_masks(root: Path, stems: Sequence[str]) -> tuple[MaskReader, str] | Non
         return _folder_reader(files), "|".join(["folder", *(file_fingerprint(f) for f in files if f.is_file())])
     for base in (root, root.parent):
         if (base / HQ_FOLDER).is_dir():
-            return _hq_reader(base / HQ_FOLDER, stems), file_fingerprint(base / HQ_FOLDER)
+            return _hq_reader(base / HQ_FOLDER, stems)
     return None
 
 
@@ -53,7 +55,11 @@ def _zip_reader(archive: Path, stems: Sequence[str]) -> MaskReader:
         member = members.get(stems[index])
         if member is None:
             raise DataError(f"{archive} has no mask for picture {stems[index]}; use --mask none without it")
-        return decode_mask(opened.read(member), f"{archive}:{member}")
+        try:
+            data = opened.read(member)
+        except (zipfile.BadZipFile, OSError, zlib.error, RuntimeError) as error:
+            raise DataError(f"{archive}:{member} is damaged ({error}); get it again") from error
+        return decode_mask(data, f"{archive}:{member}")
 
     return read
 
@@ -68,7 +74,7 @@ def _folder_reader(files: Sequence[Path]) -> MaskReader:
     return read
 
 
-def _hq_reader(folder: Path, stems: Sequence[str]) -> MaskReader:
+def _hq_reader(folder: Path, stems: Sequence[str]) -> tuple[MaskReader, str]:
     parts = {
         (int(stem), part): file
         for file in folder.glob("*/*_*.png")
@@ -87,4 +93,6 @@ def _hq_reader(folder: Path, stems: Sequence[str]) -> MaskReader:
             raise DataError(f"{folder} has no part masks for picture {stems[index]}; use --mask none without")
         return np.logical_or.reduce(masks)
 
-    return read
+    wanted = {int(stem) for stem in stems if stem.isdigit()}
+    used = sorted(file_fingerprint(file) for (number, _), file in parts.items() if number in wanted)
+    return read, hashlib.sha256("\n".join(used).encode()).hexdigest()
