@@ -87,6 +87,7 @@ class _Run:
         self.step = 0
         self.seconds = 0.0
         self.drops: list[int] = []  # steps at which the learning rate was lowered
+        self.best: dict[str, Tensor] = {}  # the model's state at its lowest validation loss
 
     def networks(self) -> list[nn.Module]:
         return [self.model] if self.discriminator is None else [self.model, self.discriminator]
@@ -97,6 +98,7 @@ class _Run:
             tensors |= {f"network{number}.{k}": v.contiguous() for k, v in network.state_dict().items()}
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"adam{number}.{index}.{k}": v.contiguous() for k, v in state.items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
         counters = {
             "identity": identity,
             "step": self.step,
@@ -129,6 +131,7 @@ class _Run:
                     index, _, key = rest.partition(".")
                     state.setdefault(int(index), {})[key] = tensor
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        self.best = {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
         self.curve = Curve(**counters["curve"])
         self.step, self.seconds, self.drops = counters["step"], counters["seconds"], counters["drops"]
 
@@ -196,8 +199,9 @@ def train(
 
     An existing ``checkpoint`` of the same ``identity`` is continued; it is rewritten every minute and at the
     end. With ``recipe.epochs`` None it runs until the validation loss is flat at the lowest learning rate, or
-    ``time_limit`` seconds of training have passed. Raises :class:`facebench.WeightsError` on a checkpoint
-    that does not fit.
+    ``time_limit`` seconds of training have passed, and the result is the model of the lowest validation loss;
+    otherwise it is the last one (the paper stopped at its epochs, whatever the loss). Raises
+    :class:`facebench.WeightsError` on a checkpoint that does not fit.
     """
     side = pictures.shape[1]
     run = _Run(recipe, side, seed, device)
@@ -252,6 +256,8 @@ def train(
             run.curve.kl_nats.append(nats)
             run.curve.discriminator.append(discriminator_sum / since)
             run.curve.learning_rate.append(rate)
+            if total is None and valid == min(run.curve.valid):
+                run.best = {k: v.clone().contiguous() for k, v in run.model.state_dict().items()}
             loss_sum, discriminator_sum, last_entry = 0.0, 0.0, run.step
             if total is None and len(run.drops) < RATE_DROPS and run.step >= MIN_STEPS and _is_flat_since(run):
                 run.drops.append(run.step)
@@ -264,6 +270,8 @@ def train(
             run.save(checkpoint, identity)
             last_save = now
     run.save(checkpoint, identity)
+    if run.best:
+        run.model.load_state_dict(run.best)
     run.model.eval()
     return Trained(run.model, run.curve, run.step, run.seconds, stopped)
 
