@@ -39,7 +39,7 @@ def rate_distortion_svg(run: Run, metric: str, path: Path, *, mask: str = WHOLE)
         what = "no face masks" if mask == FACE and not summary.has_masks else "no point without failed pictures"
         raise ResultsError(f"run '{run.name}' has {what}: no curve to draw")
     with matplotlib.rc_context({"svg.hashsalt": "facebench", "svg.fonttype": "path", "font.size": 10}):
-        figure = Figure(figsize=(8, 5), layout="constrained")
+        figure = Figure(figsize=(10, 5), layout="constrained")
         axes = figure.subplots()
         others = 0
         for curve in curves:
@@ -66,7 +66,7 @@ def rate_distortion_svg(run: Run, metric: str, path: Path, *, mask: str = WHOLE)
             f"{data['name']} {data['split']}, {data['pictures']:,} {kind}, {data['description']}", fontsize=10
         )
         axes.grid(True, which="both", linewidth=0.4, color="#dddddd")
-        axes.legend(fontsize=8)
+        figure.legend(fontsize=8, loc="outside right center")  # outside: it must hide no point
         svg, png = path.with_suffix(".svg"), path.with_suffix(".png")
         svg.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(svg, metadata={"Date": None, "Creator": None})
