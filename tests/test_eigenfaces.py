@@ -65,7 +65,10 @@ def test_other_sizes_need_training_and_say_so() -> None:
         make(1.0, size=(128, 128))
 
 
-def test_training_for_another_size_is_kept_and_found(small_job: TrainingJob) -> None:
+def test_training_for_another_size_is_kept_and_found(
+    small_job: TrainingJob, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FACEBENCH_WEIGHTS", str(tmp_path))
     path = train_eigenfaces(small_job)
     codec = make(0.5, size=(16, 16))
     images = small_job.valid.images

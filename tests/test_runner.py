@@ -190,8 +190,9 @@ def test_the_baseline_joins_every_run_with_its_sweep(registry: Registry) -> None
 
 
 def test_a_baseline_without_weights_for_the_size_is_left_out_with_the_reason(
-    registry: Registry, images: ImageSet
+    registry: Registry, images: ImageSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("FACEBENCH_WEIGHTS", str(tmp_path))
     points = plan_points(registry, parse_points("jpeg:quality=60", registry), baseline=True)
     plan = Plan(registry, points, frozenset({"jpeg:quality=60"}), images.head(5), "cpu", False, "test")
     run = execute(plan, Engine(1, lambda jobs: ThisProcess()))

@@ -158,7 +158,6 @@ def test_sweep_that_does_not_change_the_size_is_a_warning() -> None:
         ({"settings": (Setting("step", float, 1),)}, "not of its kind"),
         ({"settings": (Setting("step", int, 1), Setting("step", int, 2))}, "declared twice"),
         ({"settings": (Setting("size", int, 1),), "rate_setting": None, "sweep": ()}, "keyword argument"),
-        ({"settings": (Setting("step", float, 0.123456789),)}, "comes back otherwise"),
     ],
 )
 def test_description_at_odds_with_itself_is_a_failure(changed: dict[str, object], says: str) -> None:
