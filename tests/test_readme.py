@@ -31,9 +31,10 @@ def documented_commands() -> list[str]:
 
 @pytest.mark.parametrize("command", documented_commands())
 def test_every_documented_command_parses(command: str) -> None:
-    words = [word for word in shlex.split(command)[1:] if not word.startswith("[")]
-    context = cli.make_context("facebench", words, resilient_parsing=False)
-    name, subcommand, rest = cli.resolve_command(context, [*context.protected_args, *context.args])
+    name, *rest = [word for word in shlex.split(command)[1:] if not word.startswith("[")]
+    if name.startswith("-"):
+        return  # an option of the group itself: --no-plugins
+    subcommand = cli.get_command(click.Context(cli), name)
     assert subcommand is not None
     try:
         subcommand.make_context(name, rest)

@@ -22,17 +22,20 @@ def open_source(path: Path, split: str) -> PictureSource:
         raise DataError(f"a folder has no split '{split}': leave --split out")
     if not path.is_dir():
         raise DataError(f"no folder {path}")
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in EXTENSIONS and f.is_file())
-    if not files:
+    # Names, not Path objects: a folder may hold very many.
+    names = sorted(f.name for f in path.iterdir() if f.suffix.lower() in EXTENSIONS and f.is_file())
+    if not names:
         raise DataError(f"no pictures in {path}; looked for {', '.join(sorted(EXTENSIONS))}")
-    masks = find_masks(path, [file.stem for file in files])
-    state = hashlib.sha256("\n".join(file_fingerprint(file) for file in files).encode()).hexdigest()
+    masks = find_masks(path, [name.rpartition(".")[0] for name in names])
+    state = hashlib.sha256()
+    for name in names:
+        state.update(file_fingerprint(path / name).encode())
     return PictureSource(
         name="folder",
         split="all",
-        ids=tuple(f"folder:{file.name}" for file in files),
-        fingerprint=f"folder {state} {masks[1] if masks else ''}",
-        read=lambda index: decode_picture(files[index].read_bytes(), str(files[index])),
+        ids=tuple(f"folder:{name}" for name in names),
+        fingerprint=f"folder {state.hexdigest()} {masks[1] if masks else ''}",
+        read=lambda index: decode_picture((path / names[index]).read_bytes(), str(path / names[index])),
         read_mask=masks[0] if masks else None,
         no_mask_reason=f"no face_masks.zip, face_masks/ or CelebAMask-HQ-mask-anno/ in {path}",
     )

@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -151,33 +152,21 @@ def _write(
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     try:
-        open_memmap = np.lib.format.open_memmap
-        images = open_memmap(building / "images.npy", "w+", np.uint8, (count, size, size, 3))
-        masks = None
-        if source.read_mask is not None:
-            masks = open_memmap(building / "masks.npy", "w+", np.bool_, (count, size, size))
         hashes = np.empty((count, 16), np.uint8)
-
-        def fill(index: int) -> None:
-            name = source.ids[index]
-            picture = source.read(index)
-            images[index] = preprocessing.picture(picture, name)
-            state = hashlib.blake2b(name.encode() + b"\0" + images[index].tobytes(), digest_size=16)
-            if masks is not None and source.read_mask is not None:
-                mask = source.read_mask(index)
-                if mask.shape != picture.shape[:2]:  # CelebA-HQ's pictures have twice the side of its masks
-                    size = picture.shape[1::-1]
-                    mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-                masks[index] = preprocessing.mask(mask, name)
-                state.update(np.packbits(masks[index]).tobytes())
-            hashes[index] = np.frombuffer(state.digest(), np.uint8)
-
-        with ThreadPoolExecutor(jobs) as pool:
+        with (
+            _array_file(building / "images.npy", np.uint8, (count, size, size, 3)) as images,
+            _array_file(building / "masks.npy", np.bool_, (count, size, size)) as masks,
+            ThreadPoolExecutor(jobs) as pool,
+        ):
             for start in progress(range(0, count, _CHUNK), count):
-                list(pool.map(fill, range(start, min(start + _CHUNK, count))))
-        images.flush()
-        if masks is not None:
-            masks.flush()
+                chunk = range(start, min(start + _CHUNK, count))
+                results = pool.map(partial(_prepared, source, preprocessing), chunk)
+                for index, (picture, mask, digest) in zip(chunk, results, strict=True):
+                    images.write(picture)
+                    masks.write(mask)
+                    hashes[index] = digest
+        if source.read_mask is None:
+            (building / "masks.npy").unlink()
         np.save(building / "hashes.npy", hashes)
         meta = {"set": source.name, "split": source.split, "pictures": count, **asdict(preprocessing)}
         (building / "meta.json").write_text(json.dumps(meta))
@@ -189,3 +178,30 @@ def _write(
                 raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _array_file(path: Path, dtype: type, shape: tuple[int, ...]) -> BinaryIO:
+    """Open a .npy file of ``shape`` to be filled in order; a memory map would keep all it has written resident."""
+    file = path.open("wb")
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file
+
+
+def _prepared(
+    source: PictureSource, preprocessing: Preprocessing, index: int
+) -> tuple[bytes, bytes, NDArray[np.uint8]]:
+    """Return the bytes of picture ``index`` and of its mask (none: empty), and their hash."""
+    name = source.ids[index]
+    picture = source.read(index)
+    pixels = preprocessing.picture(picture, name).tobytes()
+    state = hashlib.blake2b(name.encode() + b"\0" + pixels, digest_size=16)
+    mask_bytes = b""
+    if source.read_mask is not None:
+        mask = source.read_mask(index)
+        if mask.shape != picture.shape[:2]:  # CelebA-HQ's pictures have twice the side of its masks
+            mask = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
+        mask = preprocessing.mask(mask, name)
+        state.update(np.packbits(mask).tobytes())
+        mask_bytes = mask.tobytes()
+    return pixels, mask_bytes, np.frombuffer(state.digest(), np.uint8)

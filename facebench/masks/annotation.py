@@ -36,8 +36,7 @@ def find_masks(root: Path, stems: Sequence[str]) -> tuple[MaskReader, str] | Non
         return _zip_reader(archive, stems), file_fingerprint(archive)
     folder = root / "face_masks"
     if folder.is_dir():
-        files = [folder / f"{stem}.png" for stem in stems]
-        return _folder_reader(files), "|".join(["folder", *(file_fingerprint(f) for f in files if f.is_file())])
+        return _folder_reader(folder, stems)
     for base in (root, root.parent):
         if (base / HQ_FOLDER).is_dir():
             return _hq_reader(base / HQ_FOLDER, stems)
@@ -64,14 +63,19 @@ def _zip_reader(archive: Path, stems: Sequence[str]) -> MaskReader:
     return read
 
 
-def _folder_reader(files: Sequence[Path]) -> MaskReader:
+def _folder_reader(folder: Path, stems: Sequence[str]) -> tuple[MaskReader, str]:
     def read(index: int) -> NDArray[np.bool_]:
+        file = folder / f"{stems[index]}.png"
         try:
-            return decode_mask(files[index].read_bytes(), str(files[index]))
+            return decode_mask(file.read_bytes(), str(file))
         except OSError as error:
-            raise DataError(f"no mask {files[index]}; use --mask none without it") from error
+            raise DataError(f"no mask {file}; use --mask none without it") from error
 
-    return read
+    state = hashlib.sha256()
+    for stem in stems:
+        file = folder / f"{stem}.png"
+        state.update((file_fingerprint(file) if file.is_file() else f"no {file}").encode())
+    return read, state.hexdigest()
 
 
 def _hq_reader(folder: Path, stems: Sequence[str]) -> tuple[MaskReader, str]:
