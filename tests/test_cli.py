@@ -51,6 +51,8 @@ def test_the_same_command_again_gives_the_same_table_from_the_cache(main_job) ->
     first, folder = main_job
     again = facebench("run", "--codecs", "cvae,dcgan,jpeg", "--limit", "24", cwd=folder)
     changing = ("- run:", "- code:")
+    quiet = facebench("run", "--codecs", "cvae,dcgan,jpeg", "--limit", "24", "--quiet", cwd=folder)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
     keep = [[line for line in r.stdout.splitlines() if not line.startswith(changing)] for r in (first, again)]
     assert keep[0] == keep[1]
 

@@ -123,7 +123,7 @@ def _execute(plan: Plan, engine: Engine, quiet: bool) -> Run:
         def progress(done: int, total: int, cached: bool) -> None:
             bar.total = total
             if cached:  # keeps images/s and ETA to what is really measured
-                bar.initial += done
+                bar.initial = bar.n + done
             bar.update(done)
 
         with threads_per_worker(engine.jobs):
