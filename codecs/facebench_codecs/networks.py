@@ -1,7 +1,7 @@
 """The convolutional encoder, decoder and discriminator of the learned codecs.
 
-After the student paper in results/papers: a fully convolutional encoder to 512 latent values, a decoder that
-mirrors it, and a plain CNN discriminator (Radford et al. 2016, DCGAN).
+After "Facial Image Reconstruction" (Killingbeck, Kim, Nguyen, Vousden): a fully convolutional encoder to 512 latent
+values, a decoder that mirrors it, and a plain CNN discriminator (Radford et al. 2016, DCGAN).
 """
 
 from __future__ import annotations
