@@ -311,3 +311,45 @@ def test_csv_and_json_say_the_same_as_the_flat_table():
     failed = [row for row in document["rows"] if row["failures"]]
     assert [(row["rank"], row["failure kinds"]) for row in failed] == [(None, "crashed: 1")] * 2
     assert document["image_set"]["digest"] == run.manifest["image_set"]["digest"]
+
+
+def a_sweep(codec, factor, *, point=constant, **more):
+    """Four points of a curve on which 1-SSIM falls by 0.1 with each doubling from ``factor`` x 16 bytes on."""
+    return [point(f"{codec}:step={n}", 0.5 - 0.1 * n, factor * 16 * 2**n, **more) for n in range(4)]
+
+
+def the_baseline(label, value, size):
+    return baseline(label, [value] * 4, [size] * 4, face=[value / 2] * 4)
+
+
+def bd_rates(run):
+    markdown = leaderboard_markdown(run)
+    section = markdown.partition("## BD-rate against eigenfaces")[2].partition("\n## ")[0]
+    return {row["curve"]: row for row in tables(section)[0]}, section
+
+
+def test_bd_rates_are_told_against_the_baseline_over_whole_pictures_and_face():
+    points = [*a_sweep("jpeg", 2), *a_sweep("cvae", 0.75, about=LEARNED)]
+    rows, section = bd_rates(make_run([*points, *a_sweep("eigenfaces", 1, point=the_baseline)]))
+    assert list(rows) == ["jpeg", "cvae"]
+    assert rows["jpeg"]["1-SSIM, whole pictures"] == "+100.0 % [+100.0, +100.0]"
+    assert rows["cvae"]["1-SSIM, whole pictures"] == "-25.0 % [-25.0, -25.0]"
+    assert rows["cvae"]["1-SSIM, the face"] == "-25.0 % [-25.0, -25.0]"
+    assert rows["cvae"]["over 1-SSIM, whole pictures"] == "0.5000 to 0.2000"
+    # The constructed PSNR rises with 1-SSIM: no point beats a smaller one.
+    assert rows["cvae"]["PSNR, the face"].startswith("n/a")
+    assert "n/a: cvae has 1 point that beats every smaller one, BD figures take 4" in section
+
+
+def test_a_bd_rate_that_is_not_defined_says_why_and_points_that_do_not_count_are_named():
+    points = [*a_sweep("jpeg", 2), constant("jpeg:step=9", 0.45, 900), constant("png", 0.0, 9000)]
+    rows, section = bd_rates(make_run([*points, *a_sweep("eigenfaces", 1, point=the_baseline)]))
+    assert rows["jpeg"]["1-SSIM, whole pictures"].startswith("+100.0 % [+100.0, +100.0]¹")
+    assert "¹ without jpeg:step=9: no better than a point of fewer bytes" in section
+    assert rows["png"]["1-SSIM, whole pictures"].startswith("n/a")
+    assert "n/a: png has 1 point, BD figures take 4" in section
+
+
+def test_without_a_baseline_or_anything_beside_it_there_is_no_bd_rate():
+    assert "BD-rate" not in leaderboard_markdown(make_run(a_sweep("jpeg", 2)))
+    assert "BD-rate" not in leaderboard_markdown(make_run(a_sweep("eigenfaces", 1, point=the_baseline)))

@@ -14,6 +14,7 @@ from facebench import FacebenchError, __version__
 COMMANDS = {
     "run": "run:run_command",
     "leaderboard": "leaderboard:leaderboard_command",
+    "compare": "compare:compare_command",
     "plot": "plot:plot_command",
     "codecs": "codecs:codecs_command",
     "metrics": "metrics:metrics_command",

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from facebench.analysis.curves import Curve
-from facebench.analysis.equal_bytes import BUDGETS, difference_interval, value_at
+from facebench.analysis.equal_bytes import BUDGETS, value_at
+from facebench.analysis.significance import Comparison, compare_at
 from facebench.analysis.summary import FACE, WHOLE, Summary
 from facebench.report.text import NONE, byte_count, counted, markdown_table, number
 
-_WHERE = {WHOLE: "whole pictures", FACE: "the face"}
-_LEAK = " Its training data overlap the scored split: not a fair score."
+#: How reports name a mask variant.
+WHERE = {WHOLE: "whole pictures", FACE: "the face"}
+#: Follows what is said of a curve of :func:`leaking_curves`.
+LEAK = " Its training data overlap the scored split: not a fair score."
 
 
 def equal_bytes_sections(summary: Summary, points: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -24,7 +26,7 @@ def equal_bytes_sections(summary: Summary, points: Mapping[str, Mapping[str, Any
     leaks = leaking_curves(points)
     paragraphs = []
     for mask in (WHOLE, FACE) if summary.has_masks else (WHOLE,):
-        paragraphs.append(f"### {summary.ranked_by} over {_WHERE[mask]}")
+        paragraphs.append(f"### {summary.ranked_by} over {WHERE[mask]}")
         paragraphs.append(_table(summary, mask))
         if verdicts := learned_verdicts(summary, mask, leaks):
             paragraphs.append("\n".join(f"- {verdict}" for verdict in verdicts))
@@ -62,39 +64,6 @@ def _extent(curve: Curve) -> str:
     return f"{low} B (1 point{left_out})" if count == 1 else f"{low} to {high} B ({count} points{left_out})"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A codec against the baseline at ``size`` bytes: ``outcome`` is "beats", "loses" or "level".
-
-    "level": equal, or the 95 % interval of the difference (``low``, ``high``; NaN if undefined) holds zero.
-    """
-
-    size: float
-    ours: float
-    theirs: float
-    low: float
-    high: float
-    outcome: str
-
-
-def compare(summary: Summary, curve: Curve, baseline: Curve, size: float, mask: str) -> Comparison | None:
-    """Return ``curve`` against ``baseline`` at ``size`` bytes in the ranking metric, or None where either ends."""
-    metric = summary.ranked_by
-    ours, theirs = value_at(curve, size).value, value_at(baseline, size).value
-    if ours is None or theirs is None:
-        return None
-    low = high = float("nan")
-    if summary.resampled:
-        low, high = difference_interval(
-            summary.resampled_curve(curve, metric, mask), summary.resampled_curve(baseline, metric, mask), size
-        )
-    if math.isclose(ours, theirs, abs_tol=1e-12) or low <= 0 <= high:
-        outcome = "level"
-    else:
-        outcome = "beats" if (ours > theirs) == summary.higher_is_better(metric) else "loses"
-    return Comparison(size, ours, theirs, low, high, outcome)
-
-
 def learned_verdicts(summary: Summary, mask: str, leaks: Collection[str] = ()) -> list[str]:
     """Return one sentence for each learned codec's curve (one with weights, not of the baseline codec).
 
@@ -106,7 +75,7 @@ def learned_verdicts(summary: Summary, mask: str, leaks: Collection[str] = ()) -
         return []
     learned = {row.curve for row in summary.rows if row.weights_bytes > 0 and row.codec != baseline.codec}
     return [
-        _verdict(summary, curve, baseline, mask) + (_LEAK if name in leaks else "")
+        _verdict(summary, curve, baseline, mask) + (LEAK if name in leaks else "")
         for name, curve in curves.items()
         if name in learned
     ]
@@ -120,13 +89,14 @@ def leaking_curves(points: Mapping[str, Mapping[str, Any]]) -> set[str]:
 def _verdict(summary: Summary, curve: Curve, baseline: Curve, mask: str) -> str:
     if not curve.points:
         return f"**{curve.name}** cannot be judged: its points have failed pictures."
-    where = "at equal bytes"
-    found = [c for c in (compare(summary, curve, baseline, size, mask) for size in BUDGETS) if c]
+    where, metric = "at equal bytes", summary.ranked_by
+    found = [c for c in (compare_at(summary, curve, baseline, metric, mask, size) for size in BUDGETS) if c]
     if not found:
         where = "at its own points' bytes"
-        found = [c for c in (compare(summary, curve, baseline, p.bytes, mask) for p in curve.points) if c]
+        found = [c for c in (compare_at(summary, curve, baseline, metric, mask, p.bytes) for p in curve.points) if c]
     if not found:
-        return _without_overlap(summary, curve, baseline)
+        unit = str(summary.metrics[metric].get("unit") or "")
+        return without_overlap(curve, baseline, unit, higher_is_better=summary.higher_is_better(metric)) + "."
     by_outcome: dict[str, list[Comparison]] = {"beats": [], "level": [], "loses": []}
     for comparison in found:
         by_outcome[comparison.outcome].append(comparison)
@@ -150,18 +120,18 @@ def _figures(summary: Summary, comparison: Comparison) -> str:
     return f"{byte_count(comparison.size).removesuffix('.0')} bytes ({text})"
 
 
-def _without_overlap(summary: Summary, curve: Curve, baseline: Curve) -> str:
-    """Say what can be said where no number of bytes lies on both curves."""
-    higher, unit = (
-        summary.higher_is_better(summary.ranked_by),
-        str(summary.metrics[summary.ranked_by].get("unit") or ""),
-    )
-    sentence = f"**{curve.name}** has no number of bytes in common with {baseline.name}"
-    best = (max if higher else min)(curve.points, key=lambda point: point.value)
-    for rival in baseline.points:
-        if rival.bytes <= curve.points[0].bytes and (rival.value > best.value if higher else rival.value < best.value):
+def without_overlap(curve: Curve, rival: Curve, unit: str, *, higher_is_better: bool) -> str:
+    """Return the verdict where no number of bytes lies on both curves, without its full stop.
+
+    ``curve`` loses if a point of ``rival`` is better than all of it in fewer bytes; nothing else can be told.
+    """
+    sentence = f"**{curve.name}** has no number of bytes in common with {rival.name}"
+    best = (max if higher_is_better else min)(curve.points, key=lambda point: point.value)
+    for theirs in rival.points:
+        better = theirs.value > best.value if higher_is_better else theirs.value < best.value
+        if better and theirs.bytes <= curve.points[0].bytes:
             return (
-                f"{sentence}, and loses to it: {rival.label} reaches {number(rival.value, unit)} in "
-                f"{byte_count(rival.bytes)} bytes, {best.label} {number(best.value, unit)} in {byte_count(best.bytes)}."
+                f"{sentence}, and loses to it: {theirs.label} reaches {number(theirs.value, unit)} in "
+                f"{byte_count(theirs.bytes)} bytes, {best.label} {number(best.value, unit)} in {byte_count(best.bytes)}"
             )
-    return f"{sentence}: no verdict."
+    return f"{sentence}: no verdict"

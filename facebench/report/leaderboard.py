@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from facebench.analysis.summary import summarise
+from facebench.report.bd_rate import bd_rate_section
 from facebench.report.details import metrics_table, origin_lines, provenance_table, spread_table
 from facebench.report.equal_bytes import equal_bytes_sections
 from facebench.report.frame import leaderboard_csv, leaderboard_frame, leaderboard_json
@@ -32,6 +33,7 @@ def leaderboard_markdown(run: Run, *, view: str = "default") -> str:
         paragraphs.append(chosen.note)
     paragraphs += standings(summary, manifest, chosen)
     paragraphs += ["## At equal bytes", *equal_bytes_sections(summary, manifest["points"])]
+    paragraphs += bd_rate_section(summary)
     paragraphs += ["## Spread over pictures", spread_table(summary)]
     paragraphs += ["## Provenance", provenance_table(summary, manifest), *_problems(manifest)]
     paragraphs += ["## Metrics", metrics_table(summary.metrics)]
