@@ -11,6 +11,7 @@ from facebench.hookspecs import (
     hookimpl,
 )
 from facebench.paths import kept_weights_dir
+from facebench.whole_set import WholeSet
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "TrainingJob",
     "UnsupportedSize",
     "WeightsError",
+    "WholeSet",
     "__version__",
     "hookimpl",
     "kept_weights_dir",

@@ -140,6 +140,7 @@ class TrainingImages(Protocol):
 
     images: NDArray[np.uint8]  # (N, height, width, 3) RGB
     masks: NDArray[np.bool_] | None  # (N, height, width), true on the face
+    identities: Sequence[str] | None  # (N,) names of the people, or None where unknown
 
     @property
     def digest(self) -> str: ...

@@ -38,12 +38,18 @@ class MetricSpec:
 
     ``target`` ("module:function") is a function ``score(originals, decoded, masks)``: two uint8 arrays
     (N, H, W, 3), and a bool array (N, H, W) or None. It returns a dict from each column's name to a
-    float64 array (1, N), or (2, N) when there are masks: over the whole picture, and over the face only.
+    float64 array: (2, N) when there are masks, over the whole picture and over the face only; (1, N) when there
+    are none, or when the column means nothing over the face only, whose rows are then NaN.
+
+    With ``whole_set`` there is a fourth argument, a :class:`facebench.WholeSet`: all originals of the run.
+    ``default`` says whether it is computed without being asked for; set it False if it is slow.
     """
 
     name: str
     target: str
     columns: tuple[MetricColumn, ...]
+    whole_set: bool = False
+    default: bool = True
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from facebench.errors import FacebenchError, PluginError
 from facebench.hookspecs import MetricSpec
 from facebench.operating_point import OperatingPoint, make_codec
 from facebench.plugins import load_object
+from facebench.whole_set import WholeSet
 
 #: What a codec may raise and the harness survives; a codec that calls sys.exit() is at fault, not the user.
 CODEC_FAULTS = (Exception, SystemExit)
@@ -42,13 +43,26 @@ class CodecTask:
 
 
 @dataclass(frozen=True)
+class SetFacts:
+    """What metrics over the whole set need to know of it: its number of pictures, digest and identities if known."""
+
+    count: int
+    digest: str
+    identities: tuple[str, ...] | None = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Pictures:
-    """Pictures ``start`` to ``stop`` of a prepared image set, by the files that hold its arrays."""
+    """Pictures ``start`` to ``stop`` of a prepared image set, by the files that hold its arrays.
+
+    ``of`` describes the whole set; it may be None if no metric asks for it.
+    """
 
     images_file: Path
     masks_file: Path | None
     start: int
     stop: int
+    of: SetFacts | None = None
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -64,6 +78,14 @@ class Pictures:
             return None
         mapped: NDArray[np.bool_] = np.load(self.masks_file, mmap_mode="r")
         return mapped[self.start : self.stop]
+
+    def whole_set(self, chosen: Sequence[int]) -> WholeSet:
+        """Return the set that these pictures belong to, with ``chosen`` ones of them as those to score."""
+        if self.of is None:
+            raise ValueError("these pictures do not know their set")
+        mapped: NDArray[np.uint8] = np.load(self.images_file, mmap_mode="r")
+        rows = self.start + np.asarray(chosen, np.int64)
+        return WholeSet(mapped[: self.of.count], self.of.digest, self.of.identities, rows)
 
 
 @dataclass
@@ -82,7 +104,7 @@ class Scored:
     """What the decode task gives.
 
     ``scores`` maps each metric column to (1, N) or (2, N) float64: whole picture, and face only. A failed
-    picture has NaN.
+    picture has NaN, as has the face where a metric means nothing there.
     """
 
     scores: dict[str, NDArray[np.float64]]
@@ -210,8 +232,9 @@ def decode_shard(task: CodecTask, encoded: Encoded, pictures: Pictures, metrics:
         for metric in metrics:
             score: Callable[..., dict[str, NDArray[np.float64]]] = load_object(metric.target)
             try:
-                for name, values in score(originals, decoded[rows], faces).items():
-                    scores[name][:, rows] = values
+                whole = (pictures.whole_set(good),) if metric.whole_set else ()
+                for name, values in score(originals, decoded[rows], faces, *whole).items():
+                    scores[name][: len(values), rows] = values  # the face's row stays NaN where there is none
             except Exception as error:
                 raise PluginError(
                     f"metric '{metric.name}' failed: {describe(error)}; uninstall it or see FACEBENCH_PLUGINS"

@@ -17,6 +17,11 @@ def cache_dir() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("facebench"))
 
 
+def kept_array_path(digest: str, name: str) -> Path:
+    """Return the file in the cache of the array ``name`` made from the image set with that ``digest``."""
+    return cache_dir() / "arrays" / f"{digest[:32]}-{name}.npy"
+
+
 def kept_weights_dir() -> Path:
     """Return the folder of weights that ``facebench train`` keeps: ``FACEBENCH_WEIGHTS``, or the user's data."""
     import platformdirs

@@ -47,6 +47,10 @@ class Registry:
         """Return the codec of that name; raises UnknownName (with the nearest name) or PluginError."""
         return self._find("codec", self.codecs, name)
 
+    def metric(self, name: str) -> MetricSpec:
+        """Return the metric family of that name; raises UnknownName or PluginError."""
+        return self._find("metric", self.metrics, name)
+
     def image_set(self, name: str) -> ImageSetSpec:
         """Return the image set of that name; raises UnknownName or PluginError."""
         return self._find("image set", self.image_sets, name)

@@ -14,8 +14,8 @@ from facebench.store import MANIFEST
 def results_folder(out: Path | None, plan: Plan, overwrite: bool) -> Path:
     """Return ``out``, or by default the first of results/NAME, results/NAME-2 ... that is free or holds this run.
 
-    Two runs are the same if their operating points and image set are. Raises :class:`ResultsError` if ``out``
-    holds another run and ``overwrite`` is not set, or is not a folder.
+    Two runs are the same if their operating points and image set are, and ours has all of its metrics. Raises
+    :class:`ResultsError` if ``out`` holds another run and ``overwrite`` is not set, or is not a folder.
     """
     if out is not None:
         if out.exists() and not out.is_dir():
@@ -29,7 +29,7 @@ def results_folder(out: Path | None, plan: Plan, overwrite: bool) -> Path:
 
 
 def _is_ours(folder: Path, plan: Plan) -> bool:
-    """Whether ``folder`` is free or holds a run of the same operating points on the same image set."""
+    """Whether ``folder`` is free, or holds a run of the same points and image set without metrics that ours lacks."""
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return True
@@ -37,6 +37,7 @@ def _is_ours(folder: Path, plan: Plan) -> bool:
         found = json.loads(manifest.read_text())
         points = set(found["points"])  # without the baseline's where it could not be made
         same_points = plan.requested <= points <= set(plan.points)
-        return same_points and found["image_set"]["digest"] == plan.images.digest
+        columns = {column.name for metric in plan.metrics for column in metric.columns}
+        return same_points and columns >= set(found["metrics"]) and found["image_set"]["digest"] == plan.images.digest
     except (OSError, ValueError, KeyError, TypeError):
         return False

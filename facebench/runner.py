@@ -18,7 +18,7 @@ from facebench.data.imageset import ImageSet
 from facebench.errors import CodecError
 from facebench.grid import Engine, Measured, Shard, measure_grid
 from facebench.hookspecs import API_VERSION, MetricSpec
-from facebench.measure import CRASHED, OK, CodecFacts, CodecTask, Pictures, codec_facts
+from facebench.measure import CRASHED, OK, CodecFacts, CodecTask, Pictures, SetFacts, codec_facts
 from facebench.operating_point import OperatingPoint, curve_label, file_settings_digest, label, sweep_points
 from facebench.plugins import Registry
 from facebench.provenance import code_digest, git_state, library_versions, machine, training_overlap
@@ -28,6 +28,8 @@ from facebench.store import Run, ShardCache
 SHARD_PICTURES = 128
 #: Raise when records change their meaning.
 _RECORD_FORMAT = 2
+#: Stands for the metric families that a run computes without being asked.
+DEFAULT_METRICS = "default"
 MASK_NONE, MASK_FACE = "none", "face"
 
 #: Called with the pictures just finished, the pictures in all, and whether they came from the cache.
@@ -36,12 +38,13 @@ ProgressCallback = Callable[[int, int, bool], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does: points in table order, those that the user asked for, and the set they are measured on."""
+    """What a run does: points in table order, those that the user asked for, the set and what is measured on it."""
 
     registry: Registry
     points: dict[str, OperatingPoint]
     requested: frozenset[str]
     images: ImageSet
+    metrics: tuple[MetricSpec, ...]
     device: str
     sealed: bool
     command: str
@@ -57,6 +60,21 @@ def plan_points(registry: Registry, requested: list[OperatingPoint], baseline: b
     return {label(registry.codecs[p.codec], p): p for p in dict.fromkeys(points)}
 
 
+def plan_metrics(registry: Registry, names: str | None = None) -> tuple[MetricSpec, ...]:
+    """Return the metric families in ``names``, separated by commas, each once; None means ``default``.
+
+    The name ``default`` stands for all families that do not have to be asked for. Raises UnknownName (with the
+    nearest name), or PluginError for a name that two plugins bring.
+    """
+    chosen: dict[str, MetricSpec] = {}
+    for name in (names or DEFAULT_METRICS).split(","):
+        if name.strip() == DEFAULT_METRICS:
+            chosen |= {metric.name: metric for metric in registry.metrics.values() if metric.default}
+        else:
+            chosen[name.strip()] = registry.metric(name.strip())
+    return tuple(chosen.values())
+
+
 def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done, total, cached: None) -> Run:
     """Measure everything in ``plan`` that the cache does not have, and return the run.
 
@@ -64,7 +82,6 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
     say how. Raises CodecError if none of the
     requested codecs can be made at all. A KeyboardInterrupt ends the workers at once; finished shards are kept.
     """
-    metrics = tuple(plan.registry.metrics.values())
     facts = _facts(plan, engine)
     left_out = {name for name, told in facts.items() if told.problem and name not in plan.requested}
     plan = replace(plan, points={name: point for name, point in plan.points.items() if name not in left_out})
@@ -76,14 +93,14 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
     cache = ShardCache()
     frames: dict[tuple[str, int], pd.DataFrame] = {}
     missing: list[Shard] = []
-    for shard in _shards(plan, facts, metrics):
+    for shard in _shards(plan, facts):
         cached = cache.get(shard.key)
         if cached is None:
             missing.append(shard)
         else:
             frames[shard.label, shard.pictures.start] = cached
             progress(len(shard.pictures), total, True)
-    for measured in measure_grid(missing, metrics, engine):
+    for measured in measure_grid(missing, plan.metrics, engine):
         frame = _records(plan, measured)
         if CRASHED not in measured.scored.statuses:  # what killed a process may be the machine's fault: try again
             cache.put(measured.shard.key, frame)
@@ -136,10 +153,26 @@ def _task(plan: Plan, point: OperatingPoint) -> CodecTask:
     return CodecTask(plan.registry.codecs[point.codec], point, plan.images.size, plan.device)
 
 
-def _shards(plan: Plan, facts: dict[str, CodecFacts], metrics: tuple[MetricSpec, ...]) -> Iterator[Shard]:
+def _measured_by(plan: Plan) -> list[Any]:
+    """Return what scores depend on beside the codec and the shard's pictures, for the shards' keys."""
     images = plan.images
-    measured_by: list[Any] = [_RECORD_FORMAT, __version__]
-    measured_by += [[c.name, c.version, code_digest(m.target)] for m in metrics for c in m.columns]
+    parts: list[Any] = [_RECORD_FORMAT, __version__]
+    for metric in plan.metrics:
+        parts += [[column.name, column.version, code_digest(metric.target)] for column in metric.columns]
+        distribution = plan.registry.origins[f"metric {metric.name}"].rpartition(" ")[0]
+        if distribution != "facebench":  # whose libraries are in every key
+            parts.append(library_versions(distribution))
+    if any(metric.whole_set for metric in plan.metrics):
+        parts.append([images.digest, hashlib.sha256(json.dumps(images.identities).encode()).hexdigest()])
+    return parts
+
+
+def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
+    images = plan.images
+    measured_by = _measured_by(plan)
+    of = None
+    if any(metric.whole_set for metric in plan.metrics):
+        of = SetFacts(len(images), images.digest, images.identities)
     for name, point in plan.points.items():
         task = _task(plan, point)
         codec = [
@@ -156,7 +189,7 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts], metrics: tuple[MetricSpec,
         ]
         for start in range(0, len(images), SHARD_PICTURES):
             stop = min(start + SHARD_PICTURES, len(images))
-            pictures = Pictures(images.images_file, images.masks_file, start, stop)
+            pictures = Pictures(images.images_file, images.masks_file, start, stop, of)
             state = hashlib.sha256(
                 json.dumps([measured_by, codec, asdict(images.preprocessing), images.masker]).encode()
             )
@@ -215,6 +248,7 @@ def _failures(records: pd.DataFrame) -> list[str]:
 def _manifest(plan: Plan, facts: dict[str, CodecFacts], problems: list[str]) -> dict[str, Any]:
     images, registry = plan.images, plan.registry
     origins = {registry.origins[f"codec {p.codec}"] for p in plan.points.values()}
+    origins |= {registry.origins[f"metric {metric.name}"] for metric in plan.metrics}
     return {
         "facebench": __version__,
         "api": API_VERSION,
@@ -240,7 +274,7 @@ def _manifest(plan: Plan, facts: dict[str, CodecFacts], problems: list[str]) -> 
                 "higher_is_better": column.higher_is_better,
                 "unit": column.unit,
             }
-            for metric in registry.metrics.values()
+            for metric in plan.metrics
             for column in metric.columns
         },
         "points": {name: _point_entry(plan, name, point, facts[name]) for name, point in plan.points.items()},

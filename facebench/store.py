@@ -94,7 +94,7 @@ class ShardCache:
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One entry of the cache: a prepared image set or a shard; ``used`` is its time of last use (epoch seconds)."""
+    """One entry of the cache: prepared image set, shard or kept array; ``used``: time of last use (epoch seconds)."""
 
     kind: str
     path: Path
@@ -114,6 +114,9 @@ def cache_entries() -> list[CacheEntry]:
     for file in (cache_dir() / "shards").glob("*/*.parquet"):
         stat = file.stat()
         entries.append(CacheEntry("shard", file, stat.st_size, stat.st_mtime))
+    for file in (cache_dir() / "arrays").glob("*.npy"):
+        stat = file.stat()
+        entries.append(CacheEntry("array", file, stat.st_size, stat.st_mtime))
     return sorted(entries, key=lambda entry: entry.used)
 
 

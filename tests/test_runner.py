@@ -18,7 +18,7 @@ from facebench.grid import Engine
 from facebench.measure import CRASHED, DECODE_FAILED, ENCODE_FAILED, OK
 from facebench.operating_point import parse_points
 from facebench.plugins import Registry, load_registry
-from facebench.runner import Plan, execute, plan_points
+from facebench.runner import Plan, execute, plan_metrics, plan_points
 from facebench.store import Run
 
 COUNT = 150  # more than one shard
@@ -53,7 +53,7 @@ def measure(
     codecs: str, registry: Registry, images: ImageSet, engine: Engine | None = None, sealed: bool = False
 ) -> Run:
     points = plan_points(registry, parse_points(codecs, registry), baseline=False)
-    plan = Plan(registry, points, frozenset(points), images, "cpu", sealed, "test")
+    plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry), "cpu", sealed, "test")
     return execute(plan, engine or Engine(1, lambda jobs: ThisProcess()))
 
 
@@ -156,7 +156,7 @@ def test_finished_shards_are_not_measured_again(
 
 def test_an_interrupted_run_goes_on_with_the_shards_it_lacks(registry: Registry, images: ImageSet) -> None:
     points = plan_points(registry, parse_points("jpeg:quality=44/45", registry), baseline=False)
-    plan = Plan(registry, points, frozenset(points), images, "cpu", False, "test")
+    plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry), "cpu", False, "test")
 
     def interrupt(done: int, total: int, cached: bool) -> None:
         raise KeyboardInterrupt
@@ -194,7 +194,8 @@ def test_a_baseline_without_weights_for_the_size_is_left_out_with_the_reason(
 ) -> None:
     monkeypatch.setenv("FACEBENCH_WEIGHTS", str(tmp_path))
     points = plan_points(registry, parse_points("jpeg:quality=60", registry), baseline=True)
-    plan = Plan(registry, points, frozenset({"jpeg:quality=60"}), images.head(5), "cpu", False, "test")
+    requested = frozenset({"jpeg:quality=60"})
+    plan = Plan(registry, points, requested, images.head(5), plan_metrics(registry), "cpu", False, "test")
     run = execute(plan, Engine(1, lambda jobs: ThisProcess()))
     assert list(run.manifest["points"]) == ["jpeg:quality=60"]
     assert any("facebench train eigenfaces --size 16" in problem for problem in run.manifest["problems"])

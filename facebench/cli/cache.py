@@ -10,7 +10,7 @@ import click
 
 @click.group("cache")
 def cache_group() -> None:
-    """List, limit or clean the cache of prepared pictures and measured shards."""
+    """List, limit or clean the cache of prepared pictures, measured shards and what metrics keep."""
 
 
 @cache_group.command("list")
@@ -21,7 +21,7 @@ def list_command() -> None:
 
     entries = cache_entries()
     click.echo(f"{cache_dir()}: {_size(sum(entry.bytes for entry in entries))}")
-    for kind in ("prepared", "shard"):
+    for kind in ("prepared", "shard", "array"):
         chosen = [entry for entry in entries if entry.kind == kind]
         if chosen:
             oldest = datetime.datetime.fromtimestamp(chosen[0].used).isoformat(" ", "minutes")

@@ -45,6 +45,11 @@ def jobs_option(command: _CommandT) -> _CommandT:
     )(command)
 
 
+metrics_option = click.option(
+    "--metrics",
+    help="Metric families: default,identity ...; 'default' is all but the slow ones.  [default: default]",
+)
+
 quiet_option = click.option("--quiet", is_flag=True, help="No progress, no notes: only errors on standard error.")
 
 

@@ -11,6 +11,7 @@ from facebench.cli.options import (
     command_line,
     data_options,
     jobs_option,
+    metrics_option,
     note,
     prepare_with_progress,
     quiet_option,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--sweep", is_flag=True, help="Measure each codec's whole sweep: its rate-distortion curve.")
 @data_options
 @click.option("--mask", default="annotation", show_default=True, help="annotation, none or a masker's name.")
+@metrics_option
 @click.option("--limit", type=click.IntRange(1), help="Only the first N pictures.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: results/SET-SIZE]")
 @click.option("--format", "form", type=click.Choice(["md", "csv", "json"]), default="md", show_default=True)
@@ -47,6 +49,7 @@ def run_command(
     size: int,
     filter: str,
     mask: str,
+    metrics: str | None,
     limit: int | None,
     out: Path | None,
     form: str,
@@ -67,16 +70,17 @@ def run_command(
     from facebench.operating_point import label, parse_points
     from facebench.report.leaderboard import leaderboard_markdown
     from facebench.results_folder import results_folder
-    from facebench.runner import Plan, plan_points
+    from facebench.runner import Plan, plan_metrics, plan_points
     from facebench.store import write_run
 
     registry = registry_with_notes(quiet)
+    chosen = plan_metrics(registry, metrics)
     requested = parse_points(codecs, registry, sweep=sweep)
     points = plan_points(registry, requested, baseline=not no_baseline)
     options = DataOptions(data, split, crop, size, filter, mask, limit)
     images = prepare_with_progress(options, registry, quiet, jobs)
     names = frozenset(label(registry.codecs[p.codec], p) for p in requested)
-    plan = Plan(registry, points, names, images, device, sealed, command_line())
+    plan = Plan(registry, points, names, images, chosen, device, sealed, command_line())
     results_folder(out, plan, overwrite)  # refuses at once, before the work
     if images.synthetic:
         note("these faces are synthetic; for real figures: --data PATH_TO_CELEBA (see 'facebench data')", quiet)
