@@ -41,7 +41,7 @@ class Eigenfaces(Codec):
             raise UnsupportedSize(f"the basis in {path} is for side {basis.side}, not {width}x{height}")
         self._basis = basis
         self._step = step
-        self._coder = StaticCoder(basis.quantiles, step)
+        self._coder = StaticCoder.for_step(basis.quantiles, step)
         self.weights_bytes = basis.weights_bytes
         self.weights_digest = basis.digest
         self.trained_on = basis.trained_on

@@ -7,7 +7,7 @@ coder (Bamler 2022); its 32-bit words are cut to the bytes that the decoder cann
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import constriction
@@ -19,8 +19,8 @@ from facebench import CodecError
 #: Probabilities of the stored quantiles, in units of 2**-14; dense in the tails, where rare symbols live.
 _TAIL = (0, 1, 2, 4, 8, 16, 32, 64)
 LEVELS = np.array([*_TAIL, *range(128, 16384, 128), *(16384 - t for t in reversed(_TAIL))], np.int64)
-#: Frequencies sum to this; a power of two, so that they are exact as float32 probabilities.
-_TOTAL = 1 << 22
+#: The frequencies of a table sum to this; a power of two, so that they are exact as float32 probabilities.
+TOTAL = 1 << 22
 _FRACTION = 1 << 8
 #: Steps and units are held as integers in units of 2**-20.
 _FIXED_POINT = 1 << 20
@@ -50,31 +50,42 @@ class Quantiles:
 
 
 @dataclass(frozen=True)
+class Table:
+    """The code of one coefficient: ``frequencies[i]`` of symbol ``lowest + i``; positive, summing to TOTAL."""
+
+    lowest: int
+    frequencies: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class _Group:
     """Coefficients whose alphabets are padded to one width, coded in one call."""
 
     members: NDArray[np.intp]
     lowest: NDArray[np.int32]
     probabilities: NDArray[np.float32]
+    bits: NDArray[np.float64]
+
+
+_FAMILY = constriction.stream.model.Categorical(perfect=False)
 
 
 class StaticCoder:
-    """Codes vectors of D integer symbols under tables made for one quantiser step."""
+    """Codes vectors of D integer symbols, each under a table of its own."""
 
-    def __init__(self, quantiles: Quantiles, step: float) -> None:
+    def __init__(self, tables: Sequence[Table]) -> None:
+        """Coefficients with larger alphabets are coded first; a table of one symbol costs nothing."""
+        self.dimensions = len(tables)
+        self._lowest = np.array([table.lowest for table in tables], np.int32)
+        self._highest = np.array([table.lowest + len(table.frequencies) - 1 for table in tables], np.int32)
+        self._groups = list(_grouped(tables))
+
+    @classmethod
+    def for_step(cls, quantiles: Quantiles, step: float) -> StaticCoder:
         """Make the tables for symbols ``round(value / step)`` of the values that ``quantiles`` describes."""
-        self.dimensions = len(quantiles.units)
         fixed_step = max(1, round(step * _FIXED_POINT))
-        self._lowest = np.zeros(self.dimensions, np.int32)
-        self._highest = np.zeros(self.dimensions, np.int32)
-        tables: dict[int, NDArray[np.int64]] = {}
-        for d in range(self.dimensions):
-            lowest, table = _table(quantiles.positions[d].astype(np.int64), int(quantiles.units[d]), fixed_step)
-            self._lowest[d], self._highest[d] = lowest, lowest + len(table) - 1
-            if len(table) > 1:
-                tables[d] = table
-        self._groups = list(_grouped(tables, self._lowest))
-        self._family = constriction.stream.model.Categorical(perfect=False)
+        rows = zip(quantiles.positions.astype(np.int64), quantiles.units, strict=True)
+        return cls([_table(positions, int(unit), fixed_step) for positions, unit in rows])
 
     def clamp(self, symbols: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return ``symbols``, (..., D), limited to what the tables can code."""
@@ -82,77 +93,90 @@ class StaticCoder:
 
     def ideal_bits(self, symbols: NDArray[np.int32]) -> float:
         """Return the information content in bits of one vector of (clamped) symbols under the tables."""
-        bits = 0.0
-        for group in self._groups:
-            picked = np.take_along_axis(group.probabilities, self._indices(group, symbols)[:, None], axis=1)
-            bits -= float(np.log2(picked.astype(np.float64)).sum())
-        return bits
+        return float(sum(_picked(group, symbols).sum() for group in self._groups))
 
     def encode(self, symbols: NDArray[np.int32]) -> bytes:
         """Return the payload of one vector of D symbols, at least one byte; symbols out of range are clamped."""
-        symbols = self.clamp(symbols)
         encoder = constriction.stream.queue.RangeEncoder()
-        for group in self._groups:
-            encoder.encode(self._indices(group, symbols), self._family, group.probabilities)
-        whole = encoder.get_compressed().astype(">u4").tobytes()
-        return self._shortest(whole, symbols)
+        self.write(encoder, self.clamp(symbols))
+        return shortest_payload(encoder)
 
     def decode(self, payload: bytes) -> NDArray[np.int32]:
         """Return the (D,) symbols of ``payload``; raises CodecError if it is empty or cannot be one."""
-        if not payload:
-            raise CodecError("empty payload")
         if len(payload) > 4 * self.dimensions + 16:
             raise CodecError(f"payload of {len(payload)} bytes is too long for {self.dimensions} coefficients")
-        return self._decode(payload)
+        return self.read(open_payload(payload))
 
-    def _decode(self, payload: bytes) -> NDArray[np.int32]:
-        padded = payload + bytes(8 + -len(payload) % 4)
-        decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
+    def write(self, encoder: constriction.stream.queue.RangeEncoder, symbols: NDArray[np.int32]) -> None:
+        """Append one vector of D symbols, all within the tables, to what ``encoder`` holds."""
+        for group in self._groups:
+            encoder.encode(_indices(group, symbols), _FAMILY, group.probabilities)
+
+    def read(
+        self, decoder: constriction.stream.queue.RangeDecoder, bits_left: float | None = None
+    ) -> NDArray[np.int32]:
+        """Return the next (D,) symbols of ``decoder``; raises CodecError where the payload ends in none.
+
+        With ``bits_left``, the payload may have been cut: a symbol that ends beyond so many bits is 0, and so are
+        all after it.
+        """
         symbols = np.zeros(self.dimensions, np.int32)
-        try:
-            for group in self._groups:
-                symbols[group.members] = decoder.decode(self._family, group.probabilities) + group.lowest
-        except (AssertionError, ValueError) as error:
-            raise CodecError("payload is damaged: it ends in no valid symbol") from error
+        spent = 0.0
+        for group in self._groups:
+            try:
+                indices = decoder.decode(_FAMILY, group.probabilities)
+            except (AssertionError, ValueError) as error:
+                if bits_left is not None:
+                    break
+                raise CodecError("payload is damaged: it ends in no valid symbol") from error
+            found = indices + group.lowest
+            if bits_left is not None:
+                ends = spent + np.cumsum(np.take_along_axis(group.bits, indices[:, None], axis=1)[:, 0])
+                spent = float(ends[-1])
+                found[ends > bits_left] = 0
+            symbols[group.members] = found
+            if bits_left is not None and spent > bits_left:
+                break
         return symbols
 
-    @staticmethod
-    def _indices(group: _Group, symbols: NDArray[np.int32]) -> NDArray[np.int32]:
-        return (symbols[group.members] - group.lowest).astype(np.int32)
 
-    def _shortest(self, whole: bytes, symbols: NDArray[np.int32]) -> bytes:
-        """Return the shortest payload that, continued with zero bytes, still decodes to ``symbols``.
-
-        The coder may end on any number of its last interval; it writes one to whole words. Cut to k bytes,
-        either that number or the next larger of k bytes lies in the interval, or none does.
-        """
-        shortest = whole.rstrip(b"\0") or b"\0"
-        low, high = max(0, len(whole) - 9), len(shortest) - 1
-        while low <= high:
-            length = (low + high) // 2
-            fitting = self._fitting(whole, length, symbols)
-            if fitting is None:
-                low = length + 1
-            else:
-                shortest, high = fitting, length - 1
-        return shortest.rstrip(b"\0") or b"\0"
-
-    def _fitting(self, whole: bytes, length: int, symbols: NDArray[np.int32]) -> bytes | None:
-        number = int.from_bytes(whole[:length], "big")
-        for candidate in (number, number + 1):
-            if candidate >> (8 * length):
-                continue
-            cut = candidate.to_bytes(length, "big")
-            try:
-                if np.array_equal(self._decode(cut), symbols):
-                    return cut
-            except CodecError:
-                continue
-        return None
+def open_payload(payload: bytes) -> constriction.stream.queue.RangeDecoder:
+    """Return a decoder of ``payload`` continued with zero bytes; raises CodecError if it is empty."""
+    if not payload:
+        raise CodecError("empty payload")
+    padded = payload + bytes(8 + -len(payload) % 4)
+    return constriction.stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
 
 
-def _table(positions: NDArray[np.int64], unit: int, fixed_step: int) -> tuple[int, NDArray[np.int64]]:
-    """Return the lowest symbol and the frequencies, summing to _TOTAL, of one coefficient; integers only."""
+def shortest_payload(encoder: constriction.stream.queue.RangeEncoder, least: int = 1) -> bytes:
+    """Return the fewest bytes (``least`` or more) that, continued with zero bytes, decode to what was encoded.
+
+    The coder may end on any number of its last interval and writes one to whole words. The interval is read
+    off its state: ``lower`` and ``width`` in 64 bits that begin at word ``position``.
+    """
+    position, (lower, width) = encoder.pos()
+    words = encoder.get_compressed()
+    bits = 64 + 32 * position
+    inside = int.from_bytes(words.astype(">u4").tobytes(), "big") << (bits - 32 * len(words))
+    start = inside - ((inside - lower) % (1 << 64))
+    for length in range(least, bits // 8 + 1):
+        shift = bits - 8 * length
+        number = -(-start >> shift)
+        if number << shift < start + width and number >> (8 * length) == 0:
+            return number.to_bytes(length, "big")
+    raise AssertionError("an interval of the range coder holds a number")
+
+
+def _indices(group: _Group, symbols: NDArray[np.int32]) -> NDArray[np.int32]:
+    return (symbols[group.members] - group.lowest).astype(np.int32)
+
+
+def _picked(group: _Group, symbols: NDArray[np.int32]) -> NDArray[np.float64]:
+    return np.take_along_axis(group.bits, _indices(group, symbols)[:, None], axis=1)[:, 0]
+
+
+def _table(positions: NDArray[np.int64], unit: int, fixed_step: int) -> Table:
+    """Return the table of one coefficient; integers only."""
     reach = int(max(-positions[0], positions[-1], 0)) * unit
     furthest = min(int(reach * _MARGIN) // fixed_step + 1, _MAX_SYMBOL)
     edges = np.arange(-2 * furthest - 1, 2 * furthest + 2, 2, dtype=np.int64) * fixed_step
@@ -164,24 +188,39 @@ def _table(positions: NDArray[np.int64], unit: int, fixed_step: int) -> tuple[in
     inside = np.clip(edges - knots[right - 1], 0, gap)
     rise = (LEVELS[right] - LEVELS[right - 1]) * _FRACTION
     cumulative = LEVELS[right - 1] * _FRACTION + rise * inside // gap
-    cumulative[0], cumulative[-1] = 0, _TOTAL
+    cumulative[0], cumulative[-1] = 0, TOTAL
     frequencies = np.diff(cumulative)
-    if frequencies[furthest] == _TOTAL:  # never anything but zero in training: not coded at all
-        return 0, np.array([_TOTAL], np.int64)
-    frequencies = np.maximum(frequencies, 1)
-    frequencies[np.argmax(frequencies)] -= frequencies.sum() - _TOTAL
-    return -furthest, frequencies
+    if frequencies[furthest] == TOTAL:  # never anything but zero in training: not coded at all
+        return Table(0, np.array([TOTAL], np.int64))
+    return Table(-furthest, with_total(np.maximum(frequencies, 1)))
 
 
-def _grouped(tables: dict[int, NDArray[np.int64]], lowest: NDArray[np.int32]) -> Iterator[_Group]:
+def with_total(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return positive ``frequencies`` changed so that they sum to TOTAL, the largest first, none by more than half."""
+    changed = frequencies.copy()
+    excess = int(changed.sum()) - TOTAL
+    for index in np.argsort(-changed, kind="stable"):
+        part = min(excess, int(changed[index]) // 2)
+        changed[index] -= part
+        excess -= part
+        if not excess:
+            return changed
+    raise ValueError(f"frequencies of {len(frequencies)} symbols do not fit {TOTAL}")
+
+
+def _grouped(tables: Sequence[Table]) -> Iterator[_Group]:
     """Group coefficients by the power of two above their alphabet's size, so that little is padded."""
     by_width: dict[int, list[int]] = {}
-    for d, table in tables.items():
-        by_width.setdefault(len(table).bit_length(), []).append(d)
+    for d, table in enumerate(tables):
+        if len(table.frequencies) > 1:
+            by_width.setdefault(len(table.frequencies).bit_length(), []).append(d)
     for members in (by_width[key] for key in sorted(by_width, reverse=True)):
-        width = max(len(tables[d]) for d in members)
+        width = max(len(tables[d].frequencies) for d in members)
         frequencies = np.zeros((len(members), width), np.int64)
         for row, d in enumerate(members):
-            frequencies[row, : len(tables[d])] = tables[d]
-        probabilities = (frequencies / _TOTAL).astype(np.float32)
-        yield _Group(np.array(members, np.intp), lowest[members], probabilities)
+            frequencies[row, : len(tables[d].frequencies)] = tables[d].frequencies
+        lowest = np.array([tables[d].lowest for d in members], np.int32)
+        probabilities = (frequencies / TOTAL).astype(np.float32)
+        with np.errstate(divide="ignore"):
+            bits = -np.log2(probabilities.astype(np.float64))
+        yield _Group(np.array(members, np.intp), lowest, probabilities, bits)

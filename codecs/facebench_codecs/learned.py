@@ -55,7 +55,7 @@ class LearnedCodec(Codec):
         self._shape = (recipe.latent_channels, LATENT_SIDE, LATENT_SIDE)
         self._float32 = latent == "float32"
         self._steps = loaded.tensors["latent.scale"] * np.float32(step)
-        self._coder = StaticCoder(
+        self._coder = StaticCoder.for_step(
             Quantiles(loaded.tensors["quantiles.positions"], loaded.tensors["quantiles.units"]), step
         )
         self.weights_bytes = loaded.bytes_of("decoder.", "latent.", "quantiles.")

@@ -17,12 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from facebench import WeightsError
+from facebench_codecs.checkpoint import load_checkpoint, save_checkpoint
 from facebench_codecs.losses import named_loss
 from facebench_codecs.networks import Autoencoder, Discriminator, pictures_to_tensor
 from facebench_codecs.recipe import Recipe
@@ -93,12 +91,6 @@ class _Run:
         return [self.model] if self.discriminator is None else [self.model, self.discriminator]
 
     def save(self, path: Path, identity: str) -> None:
-        tensors: dict[str, Tensor] = {}
-        for number, (network, optimizer) in enumerate(zip(self.networks(), self.optimizers, strict=True)):
-            tensors |= {f"network{number}.{k}": v.contiguous() for k, v in network.state_dict().items()}
-            for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"adam{number}.{index}.{k}": v.contiguous() for k, v in state.items()}
-        tensors |= {f"best.{k}": v for k, v in self.best.items()}
         counters = {
             "identity": identity,
             "step": self.step,
@@ -106,32 +98,10 @@ class _Run:
             "drops": self.drops,
             "curve": asdict(self.curve),
         }
-        temporary = path.with_name(f".{path.name}.tmp")
-        save_file(tensors, temporary, metadata={"run": json.dumps(counters)})
-        temporary.replace(path)
+        save_checkpoint(path, self.networks(), self.optimizers, self.best, counters)
 
     def load(self, path: Path, identity: str) -> None:
-        try:
-            with safe_open(path, "pt") as file:
-                counters = json.loads((file.metadata() or {})["run"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except Exception as error:
-            raise WeightsError(f"checkpoint {path} is damaged ({error}); remove it to start again") from error
-        if counters["identity"] != identity:
-            raise WeightsError(
-                f"checkpoint {path} is of another recipe, seed or data; remove it or train to another --out"
-            )
-        for number, (network, optimizer) in enumerate(zip(self.networks(), self.optimizers, strict=True)):
-            prefix = f"network{number}."
-            network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in tensors.items():
-                owner, _, rest = name.partition(".")
-                if owner == f"adam{number}":
-                    index, _, key = rest.partition(".")
-                    state.setdefault(int(index), {})[key] = tensor
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-        self.best = {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
+        self.best, counters = load_checkpoint(path, self.networks(), self.optimizers, identity)
         self.curve = Curve(**counters["curve"])
         self.step, self.seconds, self.drops = counters["step"], counters["seconds"], counters["drops"]
 
