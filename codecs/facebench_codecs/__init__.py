@@ -90,6 +90,32 @@ def facebench_codecs() -> Iterable[CodecSpec]:
             trainer="facebench_codecs.eigenfaces:train_eigenfaces",
             baseline=True,
         ),
+        CodecSpec(
+            "facet",
+            "facebench_codecs.facet.codec:Facet",
+            settings=(
+                Setting("rate", int, 24, "0 (smallest payload) to 63", low=0, high=63),
+                Setting("bytes", int, 0, "the best picture that fits so many bytes; 0: by rate", low=0, high=65535),
+                Setting(
+                    "tune",
+                    str,
+                    "ssim",
+                    "what encoder and decoder were trained for",
+                    choices=("ssim", "mse", "identity"),
+                ),
+                Setting(
+                    "weights",
+                    str,
+                    "shipped",
+                    "shipped, or a file that facebench train wrote",
+                    names_file=True,
+                ),
+            ),
+            rate_setting="rate",
+            sweep=(0, 7, 14, 21, 28, 35, 42, 49, 56, 63),
+            help="learned transform around a PCA, range coder: aligned faces in 10 to 300 bytes",
+            trainer="facebench_codecs.facet.train:train_facet",
+        ),
         _learned("cvae", "convolutional VAE of the student paper, 512 latent values, L1 loss"),
         _learned("dcgan", "DCGAN autoencoder of the student paper, 512 latent values, L1 x 10 + adversarial loss"),
     )

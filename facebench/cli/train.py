@@ -28,7 +28,7 @@ _HOLD_OUT = 10
 @click.command("train")
 @click.argument("codec")
 @data_options
-@click.option("--recipe", help="Named recipe: flat (until the validation loss is flat) or paper.  [default: flat]")
+@click.option("--recipe", help="Named recipe: cvae and dcgan have flat and paper; facet ssim, mse, identity.  [default: the first]")
 @click.option("--loss", help="Reconstruction loss: l1 or l2.  [default: the recipe's]")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training pictures.  [default: the recipe's]")
 @click.option("--minutes", type=float, help="Stop after this much training time.")
@@ -54,7 +54,7 @@ def train_command(
     device: str | None,
     quiet: bool,
 ) -> None:
-    """Train CODEC (cvae, dcgan, eigenfaces, ...) on the train split, watched on the valid split.
+    """Train CODEC (cvae, dcgan, facet, eigenfaces, ...) on the train split, watched on the valid split.
 
     Kill it at any time: --resume continues from the last checkpoint to the same curve.
     """

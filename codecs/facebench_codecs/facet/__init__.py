@@ -1,0 +1,1 @@
+"""facet: the small-payload face codec of facebench. See codec.py for the payload, network.py for the networks."""
