@@ -138,7 +138,6 @@ def test_a_budget_is_kept_and_used(budget: int, pictures: NDArray[np.uint8]) -> 
         assert np.mean(sizes) >= 0.75 * budget
 
 
-@pytest.mark.xfail(strict=True, reason="the linear payload, of at most 9 bytes, is not tried")
 @pytest.mark.parametrize("budget", [12, 16])
 def test_a_small_budget_is_kept_on_faces_that_cost_the_networks_more(
     budget: int, all_samples: NDArray[np.uint8]

@@ -28,7 +28,9 @@ _HOLD_OUT = 10
 @click.command("train")
 @click.argument("codec")
 @data_options
-@click.option("--recipe", help="Named recipe: cvae and dcgan have flat and paper; facet ssim, mse, identity.  [default: the first]")
+@click.option(
+    "--recipe", help="Named recipe, such as paper or mse: see codecs/README.md.  [default: the codec's first]"
+)
 @click.option("--loss", help="Reconstruction loss: l1 or l2.  [default: the recipe's]")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training pictures.  [default: the recipe's]")
 @click.option("--minutes", type=float, help="Stop after this much training time.")
