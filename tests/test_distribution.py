@@ -28,5 +28,5 @@ def test_the_wheel_has_every_tracked_file_of_both_packages(tmp_path: Path) -> No
     for part in ("weights/cvae-flat-64.safetensors", "weights/eigenfaces-64.safetensors", "tables/jpeg.safetensors"):
         assert f"facebench_codecs/{part}" in names
     assert any(name.startswith("facebench/data/samples/") and name.endswith(".png") for name in names)
-    assert wheel.stat().st_size < 40e6
+    assert wheel.stat().st_size < 80e6
     assert not any(name.startswith(("tests/", "plugins/")) for name in names)

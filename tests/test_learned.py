@@ -101,9 +101,9 @@ def test_shipped_weights_tell_how_they_were_made(name: str) -> None:
         assert card["steps"] == {"cvae": 10, "dcgan": 30}[name.partition("-")[0]] * 113
 
 
-def test_all_shipped_weights_together_stay_below_40_mb() -> None:
+def test_all_shipped_weights_together_stay_below_80_mb() -> None:
     folder = shipped_weights("x").parent
-    assert sum(f.stat().st_size for f in folder.iterdir()) < 40e6
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 80e6
 
 
 def test_a_wrong_name_or_size_says_what_to_do() -> None:
