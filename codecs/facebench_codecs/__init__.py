@@ -11,6 +11,8 @@ FACEBENCH_API = 1
 #: Quantiser steps of the learned codecs' sweep, in standard deviations of the latent's own noise.
 _LATENT_STEPS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 
+_WEIGHTS = Setting("weights", str, "shipped", "shipped, or a file that facebench train wrote", names_file=True)
+
 
 def _learned(name: str, help_text: str) -> CodecSpec:
     return CodecSpec(
@@ -76,13 +78,7 @@ def facebench_codecs() -> Iterable[CodecSpec]:
                     low=0.02,
                     high=50.0,
                 ),
-                Setting(
-                    "weights",
-                    str,
-                    "shipped",
-                    "shipped, or a file that facebench train wrote",
-                    names_file=True,
-                ),
+                _WEIGHTS,
             ),
             rate_setting="step",
             sweep=(4.0, 2.5, 1.6, 1.0, 0.6, 0.4, 0.25, 0.12),
@@ -103,13 +99,7 @@ def facebench_codecs() -> Iterable[CodecSpec]:
                     "what encoder and decoder were trained for",
                     choices=("ssim", "mse", "identity"),
                 ),
-                Setting(
-                    "weights",
-                    str,
-                    "shipped",
-                    "shipped, or a file that facebench train wrote",
-                    names_file=True,
-                ),
+                _WEIGHTS,
             ),
             rate_setting="rate",
             sweep=(0, 7, 14, 21, 28, 35, 42, 49, 56, 63),

@@ -42,17 +42,28 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """Make a recipe from a JSON object; raises :class:`facebench.SettingError` on unknown or missing keys."""
-        names = {field.name for field in fields(cls)}
-        if wrong := names.symmetric_difference(values):
-            raise SettingError(f"recipe: unknown or missing keys {', '.join(sorted(wrong))}")
+        check_keys(cls, values)
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def named_recipe(name: str) -> Recipe:
-    """Return the shipped recipe of that name, such as ``cvae`` or ``cvae-paper``."""
-    folder = Path(str(resources.files("facebench_codecs").joinpath("recipes")))
+    """Return the shipped recipe of that name, such as ``cvae-flat`` or ``cvae-paper``."""
+    return Recipe.from_dict(read_recipe("facebench_codecs", name))
+
+
+def read_recipe(package: str, name: str) -> dict[str, Any]:
+    """Return ``package``'s recipe ``name``, a JSON object; raises :class:`facebench.SettingError` if it has none."""
+    folder = Path(str(resources.files(package).joinpath("recipes")))
     file = folder / f"{name}.json"
     if not file.is_file():
         known = ", ".join(sorted(f.stem for f in folder.glob("*.json")))
         raise SettingError(f"no recipe '{name}': use one of {known}")
-    return Recipe.from_dict(json.loads(file.read_text()))
+    values: dict[str, Any] = json.loads(file.read_text())
+    return values
+
+
+def check_keys(recipe: type, values: dict[str, Any]) -> None:
+    """Raise :class:`facebench.SettingError` unless ``values`` has the fields of the dataclass ``recipe``."""
+    names = {field.name for field in fields(recipe)}
+    if wrong := names.symmetric_difference(values):
+        raise SettingError(f"recipe: unknown or missing keys {', '.join(sorted(wrong))}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,6 +43,16 @@ _FLAT = 8.0
 _LEAST_FOR_STRANGE = 24
 #: Rounding of the count of bits is forgiven when a payload is asked whether it is whole.
 _SLACK = 1e-3
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """A payload, the information in it, and whether the tables' reach changed its symbols by more than one."""
+
+    rate: int
+    payload: bytes
+    bits: float
+    clamped: bool
 
 
 class Facet(Codec):
@@ -76,17 +87,20 @@ class Facet(Codec):
     # Batches are encoded one by one: convolutions differ in the last bit with the batch, payloads must not.
     def encode(self, image: NDArray[np.uint8]) -> bytes:
         picture = pictures_to_tensor(image[None], self._device)
-        rate = self._fitting_rate(picture, _NETWORK, self._budget) if self._budget else self._rate
-        symbols, clamped = self._symbols(picture, _NETWORK, rate)
-        payload, bits = self._payload(_NETWORK, rate, symbols)
-        strange = clamped or not self._is_usual(image, picture, rate, bits)
         if self._budget:
-            limit, spare = self._budget, rate == RATES - 1 or len(payload) > self._budget
+            own = self._finest(picture, _NETWORK, self._budget)
         else:
-            limit, spare = max(len(payload), _LEAST_FOR_STRANGE if strange else 0), len(payload) > _SMALL
+            own = self._coded(picture, _NETWORK, self._rate)
+        strange = own.clamped or not self._is_usual(image, picture, own)
+        if self._budget:
+            limit, spare = self._budget, own.rate == RATES - 1 or len(own.payload) > self._budget
+        else:
+            limit, spare = max(len(own.payload), _LEAST_FOR_STRANGE if strange else 0), len(own.payload) > _SMALL
         if not (strange or spare):
-            return payload
-        candidates = [payload, *self._plain_payloads(image, picture, limit)]
+            return own.payload
+        candidates = [own.payload, self._finest(picture, _LINEAR, limit).payload]
+        if (webp := largest_webp(image, limit - len(_WEBP))) is not None:
+            candidates.append(_WEBP + webp)
         fitting = [candidate for candidate in candidates if len(candidate) <= limit]
         if not fitting:
             return min(candidates, key=len)
@@ -110,9 +124,9 @@ class Facet(Codec):
                 pictures[list(indices)] = self._pictures(mode, rates, np.stack(symbols))
         return pictures
 
-    def _is_usual(self, image: NDArray[np.uint8], picture: Tensor, rate: int, bits: float) -> bool:
+    def _is_usual(self, image: NDArray[np.uint8], picture: Tensor, own: _Coded) -> bool:
         """Return whether the picture is like the training faces, so that the networks do well on it."""
-        if bits > self._tuned.codebook.usual_bits[rate] or image.std() < _FLAT:
+        if own.bits > self._tuned.codebook.usual_bits[own.rate] or image.std() < _FLAT:
             return False
         with torch.inference_mode():
             energy = self._network.linear.energy(planes_to_vector(*rgb_to_planes(picture)))
@@ -121,9 +135,9 @@ class Facet(Codec):
     def _hats(self, rates: Sequence[int]) -> Tensor:
         return hat(torch.tensor([rate / (RATES - 1) for rate in rates], device=self._device))
 
-    def _symbols(self, picture: Tensor, mode: int, rate: int) -> tuple[NDArray[np.int32], bool]:
-        """Return the (D,) symbols of one picture (1, 3, H, W), and whether the tables' reach changed them much."""
-        network = self._network
+    def _coded(self, picture: Tensor, mode: int, rate: int) -> _Coded:
+        """Return one picture, (1, 3, H, W) in [0, 1], coded."""
+        network, coder = self._network, self._coder(mode, rate)
         with torch.inference_mode():
             if mode == _NETWORK:
                 hats = self._hats([rate])
@@ -131,45 +145,34 @@ class Facet(Codec):
             else:
                 exact = network.linear.project(planes_to_vector(*rgb_to_planes(picture))) / linear_step(rate)
         wanted = np.rint(exact[0].cpu().numpy().clip(-1e6, 1e6)).astype(np.int32)
-        symbols = self._coder(mode, rate).clamp(wanted)
-        return symbols, int(np.abs(wanted - symbols).max()) > 1
-
-    def _payload(self, mode: int, rate: int, symbols: NDArray[np.int32]) -> tuple[bytes, float]:
-        """Return the payload and the bits of information in it."""
+        symbols = coder.clamp(wanted)
         encoder = constriction.stream.queue.RangeEncoder()
         bits = 0.0
-        for coder, values in (
+        for part, values in (
             (_START, np.array([0, mode], np.int32)),
             (self._rate_coders[mode], np.array([rate], np.int32)),
-            (self._coder(mode, rate), symbols),
+            (coder, symbols),
         ):
-            coder.write(encoder, values)
-            bits += coder.ideal_bits(values)
+            part.write(encoder, values)
+            bits += part.ideal_bits(values)
         # So long that the reader, who counts bits, sees that nothing was cut.
-        return shortest_payload(encoder, max(1, math.ceil((bits - _SLACK) / 8))), bits
+        payload = shortest_payload(encoder, max(1, math.ceil((bits - _SLACK) / 8)))
+        return _Coded(rate, payload, bits, clamped=int(np.abs(wanted - symbols).max()) > 1)
 
-    def _fitting_rate(self, picture: Tensor, mode: int, limit: int) -> int:
-        """Return the largest rate whose payload has up to ``limit`` bytes, or 0.
+    def _finest(self, picture: Tensor, mode: int, limit: int) -> _Coded:
+        """Return the picture at the largest rate whose payload has up to ``limit`` bytes, at rate 0 if none has.
 
         By bisection: sizes rise with the rate but for a byte or so.
         """
-        low, high = 0, RATES - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            payload, _ = self._payload(mode, middle, self._symbols(picture, mode, middle)[0])
-            if len(payload) <= limit:
-                low = middle
+        best, low, high = self._coded(picture, mode, 0), 1, RATES - 1
+        while low <= high:
+            middle = (low + high) // 2
+            tried = self._coded(picture, mode, middle)
+            if len(tried.payload) <= limit:
+                best, low = tried, middle + 1
             else:
                 high = middle - 1
-        return low
-
-    def _plain_payloads(self, image: NDArray[np.uint8], picture: Tensor, limit: int) -> list[bytes]:
-        """Return payloads that do without the networks: the finest linear one of up to ``limit`` bytes (the smallest
-        if none is), and WebP if it fits."""
-        rate = self._fitting_rate(picture, _LINEAR, limit)
-        linear, _ = self._payload(_LINEAR, rate, self._symbols(picture, _LINEAR, rate)[0])
-        webp = largest_webp(image, limit - len(_WEBP))
-        return [linear] if webp is None else [linear, _WEBP + webp]
+        return best
 
     def _read(self, payload: bytes) -> tuple[int, int, NDArray[np.int32]]:
         """Return the mode, the rate and the symbols of a payload that is facet's own, whole or cut."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields
-from importlib import resources
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from facebench import SettingError
 from facebench_codecs.facet.network import Shape
+from facebench_codecs.recipe import check_keys, read_recipe
 
 
 @dataclass(frozen=True)
@@ -44,17 +41,10 @@ class FacetRecipe:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FacetRecipe:
         """Make a recipe from a JSON object; raises :class:`facebench.SettingError` on unknown or missing keys."""
-        names = {field.name for field in fields(cls)}
-        if wrong := names.symmetric_difference(values):
-            raise SettingError(f"facet recipe: unknown or missing keys {', '.join(sorted(wrong))}")
+        check_keys(cls, values)
         return cls(**{**values, "shape": Shape(**values["shape"])})
 
 
 def named_recipe(tune: str, side: int) -> FacetRecipe:
     """Return the shipped recipe for ``tune`` at pictures of ``side`` pixels."""
-    folder = Path(str(resources.files("facebench_codecs.facet").joinpath("recipes")))
-    file = folder / f"{tune}-{side}.json"
-    if not file.is_file():
-        known = ", ".join(sorted(f.stem for f in folder.glob("*.json")))
-        raise SettingError(f"facet has no recipe '{tune}' for {side} pixels: there are {known}")
-    return FacetRecipe.from_dict(json.loads(file.read_text()))
+    return FacetRecipe.from_dict(read_recipe("facebench_codecs.facet", f"{tune}-{side}"))

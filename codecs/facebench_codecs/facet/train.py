@@ -30,7 +30,6 @@ from facebench_codecs.facet.weights import (
     load_tuned,
     make_network,
     read_basis,
-    shape_meta,
     tune_tensors,
 )
 from facebench_codecs.networks import pictures_to_tensor
@@ -86,7 +85,7 @@ def train_facet(job: TrainingJob) -> Path:
     if kept is None:
         tensors |= basis_tensors(basis) | linear_tensors(*fit_linear_tables(done.network, job.train.images, job.device))
     tensors |= tune_tensors(recipe.tune, done.network, codebook)
-    meta = {"kind": KIND, "side": side, "shape": shape_meta(recipe.shape), "trained_on": job.trained_on}
+    meta = {"kind": KIND, "side": side, "shape": asdict(recipe.shape), "trained_on": job.trained_on}
     told = {
         **job.card(),
         "recipe": asdict(recipe),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,6 @@ def make_network(shape: Shape, basis: Basis) -> Facet:
     network.linear.mean.copy_(torch.from_numpy(basis.whole_mean()))
     network.linear.deviation.copy_(torch.from_numpy(basis.deviation))
     return network
-
-
-def shape_meta(shape: Shape) -> dict[str, Any]:
-    """Return the shape as a weights file's description holds it."""
-    return asdict(shape)
 
 
 def load_tuned(path: Path, tune: str) -> Tuned:
