@@ -19,6 +19,8 @@ from facebench_codecs.entropy import Quantiles, StaticCoder
 from facebench_codecs.weights import find_weights, load_weights, save_weights
 
 COMPONENTS = 1000
+#: Where a basis of so many is larger than this, there are fewer components: at 128 pixels, 528.
+_BASIS_BYTES = 26_000_000
 KIND = "eigenfaces"
 #: Sums of this many products of an int8 and a uint8 are exact in float32 (127 * 255 * 512 < 2**24).
 _EXACT_SUM = 512
@@ -135,7 +137,7 @@ def train_eigenfaces(job: TrainingJob) -> Path:
 
     torch.manual_seed(job.seed)
     height, width = job.train.size
-    count = min(COMPONENTS, len(job.train) - 1)
+    count = min(COMPONENTS, _BASIS_BYTES // (3 * height * width), len(job.train) - 1)
     if count < 1:
         raise CodecError("eigenfaces needs at least two training pictures")
     job.log(f"fitting {count} components to {len(job.train)} pictures of {width}x{height}")
