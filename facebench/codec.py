@@ -41,8 +41,10 @@ class CodecSpec:
     """A codec's description, cheap to make: ``target`` ("module:Class") is imported only when it is used.
 
     ``rate_setting`` names the setting that steers the rate and ``sweep`` the values of it that draw the
-    codec's rate-distortion curve. ``trainer`` ("module:function") is what ``facebench train NAME`` calls.
-    ``baseline`` codecs join every run: each other codec is held against their curve. ``lossless``
+    codec's rate-distortion curve, the one of fewest bytes first. ``budget_setting`` names an int setting, if there
+    is one, that makes the codec itself fit each picture into so many bytes. ``trainer`` ("module:function") is
+    what ``facebench train NAME`` calls. ``baseline`` codecs join every run: each other codec is held against
+    their curve. ``lossless``
     codecs are not expected to lose anything. ``version`` defaults to that of the distribution that
     brings the codec; raise it when the codec's payloads or pictures change.
     """
@@ -57,6 +59,7 @@ class CodecSpec:
     baseline: bool = False
     lossless: bool = False
     version: str = ""
+    budget_setting: str | None = None
 
     def setting(self, name: str) -> Setting | None:
         """Return the setting of that name, or None."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ CODEC_FAULTS = (Exception, SystemExit)
 OK = "ok"
 ENCODE_FAILED = "encode failed"
 DECODE_FAILED = "decode failed"
+OVER_BUDGET = "over budget"
 CRASHED = "crashed"
 
 
@@ -40,6 +41,22 @@ class CodecTask:
     point: OperatingPoint
     size: tuple[int, int]
     device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class LimitedMetric(MetricSpec):
+    """A metric family computed for the ``first`` pictures of the set only; it is NaN for the others."""
+
+    first: int = 0
+
+    @classmethod
+    def of(cls, metric: MetricSpec, first: int) -> LimitedMetric:
+        """Return ``metric`` for the ``first`` pictures; its definitions say so."""
+        columns = tuple(
+            replace(column, definition=f"{column.definition} (the first {first} pictures only)")
+            for column in metric.columns
+        )
+        return cls(metric.name, metric.target, columns, metric.whole_set, metric.default, first)
 
 
 @dataclass(frozen=True)
@@ -190,17 +207,27 @@ def encode_shard(task: CodecTask, pictures: Pictures) -> Encoded:
         checked = [checked_payload(codec, payload) for payload in payloads]
         if len(checked) != count:
             raise ValueError(f"encode_batch gave {len(checked)} payloads for {count} pictures")
-        return Encoded([p for p, _ in checked], [b for _, b in checked], [OK] * count, [""] * count, seconds)
+        told = [_budget_status(task.point.budget, bits) for _, bits in checked]
+        statuses, details = [status for status, _ in told], [detail for _, detail in told]
+        return Encoded([p for p, _ in checked], [b for _, b in checked], statuses, details, seconds)
     except CODEC_FAULTS:
         start = time.perf_counter()
         for index in range(count):
             try:
                 payload, bits = checked_payload(codec, codec.encode(images[index]))
-                failed.payloads[index], failed.bits[index], failed.statuses[index] = payload, bits, OK
+                failed.payloads[index], failed.bits[index] = payload, bits
+                failed.statuses[index], failed.details[index] = _budget_status(task.point.budget, bits)
             except CODEC_FAULTS as error:
                 failed.details[index] = describe(error)
         failed.seconds = time.perf_counter() - start
         return failed
+
+
+def _budget_status(budget: int | None, bits: int) -> tuple[str, str]:
+    """Return a payload's status and detail: a codec that says that it fits is not simply believed."""
+    if budget is None or bits <= 8 * budget:
+        return OK, ""
+    return OVER_BUDGET, f"{bits / 8:g} bytes"
 
 
 def checked_payload(codec: Codec, payload: Any) -> tuple[bytes, int]:
@@ -226,13 +253,16 @@ def decode_shard(task: CodecTask, encoded: Encoded, pictures: Pictures, metrics:
     masks = pictures.masks()
     variants = 1 if masks is None else 2
     scores = {column.name: np.full((variants, count), np.nan) for metric in metrics for column in metric.columns}
-    if good:
-        rows = slice(None) if len(good) == count else good
-        originals, faces = pictures.images()[rows], None if masks is None else masks[rows]
-        for metric in metrics:
+    for metric in metrics:
+        chosen = good
+        if isinstance(metric, LimitedMetric):
+            chosen = [index for index in good if pictures.start + index < metric.first]
+        if chosen:
+            rows = slice(None) if len(chosen) == count else chosen
+            originals, faces = pictures.images()[rows], None if masks is None else masks[rows]
             score: Callable[..., dict[str, NDArray[np.float64]]] = load_object(metric.target)
             try:
-                whole = (pictures.whole_set(good),) if metric.whole_set else ()
+                whole = (pictures.whole_set(chosen),) if metric.whole_set else ()
                 for name, values in score(originals, decoded[rows], faces, *whole).items():
                     scores[name][: len(values), rows] = values  # the face's row stays NaN where there is none
             except Exception as error:

@@ -180,10 +180,12 @@ def _register(registry: Registry, plugin: Any, name: str, owner: str, version: s
 
 def _checked(spec: CodecSpec) -> CodecSpec:
     """Return ``spec`` if its own parts agree; raises PluginError."""
-    if not spec.name or set(spec.name) & set(",:;=/+\"' \t\n|`"):
-        raise PluginError(f"codec name {spec.name!r} is empty or has one of , : ; = / + | quotes or blanks")
+    if not spec.name or set(spec.name) & set(",:;=/+@\"' \t\n|`"):
+        raise PluginError(f"codec name {spec.name!r} is empty or has one of , : ; = / + @ | quotes or blanks")
     if spec.rate_setting is not None and spec.setting(spec.rate_setting) is None:
         raise PluginError(f"codec '{spec.name}': rate setting '{spec.rate_setting}' is not among its settings")
+    if spec.budget_setting is not None and spec.setting(spec.budget_setting) is None:
+        raise PluginError(f"codec '{spec.name}': budget setting '{spec.budget_setting}' is not among its settings")
     if spec.sweep and spec.rate_setting is None:
         raise PluginError(f"codec '{spec.name}' has a sweep but no rate setting")
     return spec

@@ -13,13 +13,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from facebench import __version__
+from facebench import __version__, budget
+from facebench.data.facts import picture_facts
 from facebench.data.imageset import ImageSet
-from facebench.errors import CodecError
+from facebench.errors import CodecError, SettingError
 from facebench.grid import Engine, Measured, Shard, measure_grid
 from facebench.hookspecs import API_VERSION, MetricSpec
-from facebench.measure import CRASHED, OK, CodecFacts, CodecTask, Pictures, SetFacts, codec_facts
-from facebench.operating_point import OperatingPoint, curve_label, file_settings_digest, label, sweep_points
+from facebench.measure import (
+    CRASHED,
+    OK,
+    OVER_BUDGET,
+    CodecFacts,
+    CodecTask,
+    LimitedMetric,
+    Pictures,
+    SetFacts,
+    codec_facts,
+)
+from facebench.operating_point import (
+    OperatingPoint,
+    curve_label,
+    file_settings_digest,
+    label,
+    sweep_points,
+    with_budgets,
+)
 from facebench.plugins import Registry
 from facebench.provenance import code_digest, git_state, library_versions, machine, training_overlap
 from facebench.store import Run, ShardCache
@@ -50,29 +68,46 @@ class Plan:
     command: str
 
 
-def plan_points(registry: Registry, requested: list[OperatingPoint], baseline: bool) -> dict[str, OperatingPoint]:
-    """Return the requested operating points by label, then the baseline codecs' sweeps that are not among them."""
+def plan_points(
+    registry: Registry,
+    requested: list[OperatingPoint],
+    *,
+    baseline: bool,
+    curves: bool = True,
+    budgets: tuple[int, ...] = (),
+) -> dict[str, OperatingPoint]:
+    """Return the requested operating points by label, then those of the baseline codecs that are not among them.
+
+    Of a baseline codec these are its sweep if ``curves``, and its points at the ``budgets``.
+    """
     points = list(requested)
-    if baseline:
-        for spec in registry.codecs.values():
-            if spec.baseline:
-                points += sweep_points(spec)
+    for spec in registry.codecs.values() if baseline else ():
+        if spec.baseline:
+            sweep = sweep_points(spec)
+            points += (sweep if curves else []) + with_budgets(spec, sweep, budgets)
     return {label(registry.codecs[p.codec], p): p for p in dict.fromkeys(points)}
 
 
 def plan_metrics(registry: Registry, names: str | None = None) -> tuple[MetricSpec, ...]:
     """Return the metric families in ``names``, separated by commas, each once; None means ``default``.
 
-    The name ``default`` stands for all families that do not have to be asked for. Raises UnknownName (with the
-    nearest name), or PluginError for a name that two plugins bring.
+    The name ``default`` stands for all families that do not have to be asked for; ``identity:500`` for one of the
+    first 500 pictures only. Raises UnknownName (with the nearest name), PluginError for a name that two plugins
+    bring, or SettingError for a number that is none.
     """
     chosen: dict[str, MetricSpec] = {}
-    for name in (names or DEFAULT_METRICS).split(","):
-        if name.strip() == DEFAULT_METRICS:
-            chosen |= {metric.name: metric for metric in registry.metrics.values() if metric.default}
-        else:
-            chosen[name.strip()] = registry.metric(name.strip())
+    for part in (names or DEFAULT_METRICS).split(","):
+        name, limited, first = (text.strip() for text in part.partition(":"))
+        if limited and not (first.isdecimal() and int(first)):
+            raise SettingError(f"--metrics {part.strip()}: write {name}:N with N pictures, 1 or more")
+        metrics = [registry.metric(name)] if name != DEFAULT_METRICS else _default_metrics(registry)
+        for metric in metrics:
+            chosen[metric.name] = LimitedMetric.of(metric, int(first)) if limited else metric
     return tuple(chosen.values())
+
+
+def _default_metrics(registry: Registry) -> list[MetricSpec]:
+    return [metric for metric in registry.metrics.values() if metric.default]
 
 
 def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done, total, cached: None) -> Run:
@@ -84,6 +119,7 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
     """
     facts = _facts(plan, engine)
     left_out = {name for name, told in facts.items() if told.problem and name not in plan.requested}
+    all_points = plan.points
     plan = replace(plan, points={name: point for name, point in plan.points.items() if name not in left_out})
     total = len(plan.points) * len(plan.images)
     unmade = [facts[name].problem for name in plan.requested if facts[name].problem]
@@ -108,8 +144,23 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
         progress(len(measured.shard.pictures), total, False)
     ordered = [frames[name, start] for name in plan.points for start in range(0, len(plan.images), SHARD_PICTURES)]
     records = _with_places(plan, ordered)
-    without = [f"without the baseline: {problem}" for problem in sorted({facts[name].problem for name in left_out})]
-    return Run(run_name(plan.images), _manifest(plan, facts, without + _failures(records)), records)
+    # A codec that takes no smaller picture is simply not downscaled.
+    told = {facts[name].problem for name in left_out if not all_points[name].downscale}
+    without = [f"without the baseline: {problem}" for problem in sorted(told)]
+    manifest = _manifest(plan, facts, without + _failures(records))
+    return Run(run_name(plan.images), manifest, records, pictures=picture_facts(plan.images))
+
+
+def with_downscaled(plan: Plan, run: Run) -> Plan:
+    """Return ``plan`` with downscaling for those of its budgets that some picture of ``run`` could not keep."""
+    over = set(run.records.loc[run.records["status"] == OVER_BUDGET, "point"])
+    points: dict[str, OperatingPoint] = {}
+    for name, point in plan.points.items():
+        points[name] = point
+        if name in over and not point.downscale:
+            smaller = replace(point, downscale=True)
+            points[label(plan.registry.codecs[point.codec], smaller)] = smaller
+    return replace(plan, points=points)
 
 
 def run_name(images: ImageSet) -> str:
@@ -175,7 +226,7 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
         of = SetFacts(len(images), images.digest, images.identities)
     for name, point in plan.points.items():
         task = _task(plan, point)
-        codec = [
+        codec: list[Any] = [
             task.spec.version,
             point.codec,
             point.settings,
@@ -187,11 +238,14 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
             plan.device,
             plan.sealed,
         ]
+        if point.budget is not None:
+            codec.append([point.budget, point.downscale, budget.VERSION])
         for start in range(0, len(images), SHARD_PICTURES):
             stop = min(start + SHARD_PICTURES, len(images))
             pictures = Pictures(images.images_file, images.masks_file, start, stop, of)
+            limits = [min(max(m.first - start, 0), stop - start) for m in plan.metrics if isinstance(m, LimitedMetric)]
             state = hashlib.sha256(
-                json.dumps([measured_by, codec, asdict(images.preprocessing), images.masker]).encode()
+                json.dumps([*measured_by, *limits, codec, asdict(images.preprocessing), images.masker]).encode()
             )
             state.update(np.ascontiguousarray(images.hashes[start:stop]).tobytes())
             yield Shard(name, task, pictures, state.hexdigest())
@@ -238,7 +292,7 @@ def _with_places(plan: Plan, frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _failures(records: pd.DataFrame) -> list[str]:
     """Return one line per operating point and kind of failure: how many pictures, and what the first said."""
-    failed = records[(records["status"] != OK) & (records["mask"] == MASK_NONE)]
+    failed = records[~records["status"].isin([OK, OVER_BUDGET]) & (records["mask"] == MASK_NONE)]
     return [
         f"{point}: {status} for {len(rows)} pictures, first {rows['picture'].iloc[0]}: {rows['detail'].iloc[0]}"
         for (point, status), rows in failed.groupby(["point", "status"], sort=False)
@@ -291,6 +345,8 @@ def _point_entry(plan: Plan, name: str, point: OperatingPoint, facts: CodecFacts
         "version": spec.version,
         "origin": plan.registry.origins[f"codec {point.codec}"],
         "settings": point.values(),
+        "budget": point.budget,
+        "downscale": point.downscale,
         "curve": curve_label(spec, point),
         "rate_setting": spec.rate_setting,
         "weights_bytes": facts.weights_bytes,
@@ -299,6 +355,6 @@ def _point_entry(plan: Plan, name: str, point: OperatingPoint, facts: CodecFacts
         "overlap": training_overlap(facts, plan.images),
         "baseline": spec.baseline,
         "lossless": spec.lossless,
-        "requested": name in plan.requested,
+        "requested": name in plan.requested or point.downscale,
         "problem": facts.problem,
     }

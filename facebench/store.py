@@ -15,17 +15,26 @@ from facebench.paths import atomic_path, cache_dir
 
 MANIFEST = "manifest.json"
 RECORDS = "records.parquet"
+PICTURES = "pictures.parquet"
+COST = "cost.json"
 LEADERBOARD = "leaderboard.md"
+GROUPS = "groups.md"
 _ENTRIES = {"command", "created", "image_set", "machine", "metrics", "points"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its manifest and one record per picture x operating point x mask variant."""
+    """A finished run: its manifest and one record per picture x operating point x mask variant.
+
+    ``pictures`` has one row per picture with what the image set knows of it, ``cost`` what ``facebench cost``
+    measured; None where there is nothing.
+    """
 
     name: str
     manifest: dict[str, Any]
     records: pd.DataFrame
+    pictures: pd.DataFrame | None = None
+    cost: dict[str, Any] | None = None
 
 
 def read_run(folder: Path) -> Run:
@@ -40,21 +49,46 @@ def read_run(folder: Path) -> Run:
             raise ValueError("entries are missing")
     except (OSError, ValueError) as error:
         raise ResultsError(f"{manifest_file} is damaged ({error}); run again") from error
+    records = _read_table(records_file)
+    pictures = _read_table(folder / PICTURES) if (folder / PICTURES).is_file() else None
+    return Run(folder.name, manifest, records, pictures, _read_cost(folder / COST))
+
+
+def _read_table(file: Path) -> pd.DataFrame:
     try:
-        records = pd.read_parquet(records_file)
+        return pd.read_parquet(file)
     except Exception as error:
-        raise ResultsError(f"{records_file} is damaged ({error}); run again") from error
-    return Run(folder.name, manifest, records)
+        raise ResultsError(f"{file} is damaged ({error}); run again") from error
 
 
-def write_run(folder: Path, run: Run, leaderboard: str) -> None:
+def _read_cost(file: Path) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    try:
+        cost = json.loads(file.read_text())
+        if not isinstance(cost, dict):
+            raise ValueError("it is no object")
+        return cost
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{file} is damaged ({error}); run 'facebench cost' again or remove it") from error
+
+
+def write_run(folder: Path, run: Run, leaderboard: str, groups: str = "") -> None:
     """Write a run into ``folder``, each file whole or not at all; raises :class:`ResultsError` if it cannot be."""
     try:
         (folder / MANIFEST).unlink(missing_ok=True)  # the old one must never describe new records
+        for old in (PICTURES, COST, GROUPS):
+            (folder / old).unlink(missing_ok=True)
         with atomic_path(folder / RECORDS) as path:
             run.records.to_parquet(path, index=False, compression="zstd")
+        if run.pictures is not None:
+            with atomic_path(folder / PICTURES) as path:
+                run.pictures.to_parquet(path, index=False, compression="zstd")
         with atomic_path(folder / LEADERBOARD) as path:
             path.write_text(leaderboard)
+        if groups:
+            with atomic_path(folder / GROUPS) as path:
+                path.write_text(groups)
         with atomic_path(folder / MANIFEST) as path:
             path.write_text(json.dumps(run.manifest, indent=1, sort_keys=True) + "\n")
     except OSError as error:

@@ -27,7 +27,7 @@ def blocks(leaderboard: str) -> dict[str, str]:
 
 
 def _name(row: str) -> str:
-    return row.split("|")[2].strip().rstrip("¹²³⁴⁵⁶⁷⁸⁹⁰")
+    return row.split("|")[2].strip().rstrip("¹²³⁴⁵⁶⁷⁸⁹⁰ ")
 
 
 def updated(readme: str, leaderboard: str) -> str:

@@ -1,7 +1,9 @@
 """Runs merged for one leaderboard, and what may not be merged."""
 
 import copy
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 from constructed_run import Point, make_run
 
@@ -101,3 +103,17 @@ def test_a_difference_to_any_earlier_run_is_found_not_only_to_the_first():
     third = changed(a_run("webp:quality=1", 0.2, "three"), "points", "webp:quality=1", "version", value="9")
     with pytest.raises(NotComparable, match="'two' and 'three'"):
         merge_runs([a_run(), a_run("webp:quality=1", 0.2, "two"), third])
+
+
+def test_what_any_run_knows_of_the_pictures_is_kept():
+    places = {"picture": ["set:0", "set:1"], "position": [0, 1]}
+    posed = replace(a_run(), pictures=pd.DataFrame({**places, "yaw": [0.1, 0.2], "attribute Male": [True, True]}))
+    told = pd.DataFrame({**places, "attribute Male": [True, False]})
+    labelled = replace(a_run("webp:quality=1", 0.2, "two"), pictures=told)
+    plain = a_run("png", 0.0, "three")
+    merged = merge_runs([posed, labelled, plain]).pictures
+    assert merged["yaw"].tolist() == [0.1, 0.2]
+    assert merged["attribute Male"].tolist() == [True, False]  # the later run's
+    assert list(posed.pictures.columns) == ["picture", "position", "yaw", "attribute Male"]  # as it was
+    assert merge_runs([plain, labelled]).pictures.equals(told)
+    assert merge_runs([plain, a_run()]).pictures is None

@@ -143,7 +143,7 @@ def test_metrics_that_are_undefined_for_a_picture_are_left_out_of_their_mean():
     assert row.failed == 0
 
 
-def test_ranks_go_by_1_ssim_then_bytes_and_failures_are_not_ranked():
+def test_ranks_go_by_1_ssim_equals_share_one_and_failures_are_not_ranked():
     run = make_run(
         [
             Point("worst", [0.5, 0.5], [1, 1]),
@@ -156,8 +156,8 @@ def test_ranks_go_by_1_ssim_then_bytes_and_failures_are_not_ranked():
     asked = requested_points(run.manifest["points"])
     assert asked == ["worst", "failed", "big", "small"]
     assert [(rank, row.point) for rank, row in ranked_rows(summarise(run), asked)] == [
+        (1, "big"),
         (1, "small"),
-        (2, "big"),
         (3, "worst"),
         (None, "failed"),
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,12 +13,20 @@ import pytest
 
 from facebench.data import celeba
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
-from facebench.data.imageset import ImageSet
+from facebench.data.facts import picture_facts
+from facebench.data.imageset import ImageSet, prepare
+from facebench.data.pose import face_size, yaw
 from facebench.data.preprocess import Preprocessing
+from facebench.data.source import PictureSource
+from facebench.engines import ThisProcess
 from facebench.errors import DataError
+from facebench.grid import Engine
 from facebench.hookspecs import MaskerSpec
 from facebench.masks.masker import apply_masker
+from facebench.operating_point import parse_points
 from facebench.plugins import Registry, load_registry
+from facebench.runner import Plan, execute, plan_metrics, plan_points
+from facebench.store import read_run, write_run
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +228,105 @@ def test_full_crop_squashes_and_centre_crop_keeps_the_centre() -> None:
     assert squashed.shape == (64, 64, 3) and squashed[0, 0].sum() == 0
     with pytest.raises(DataError, match="too small"):
         Preprocessing("centre-300", 64).picture(picture)
+
+
+# Facts of the pictures: attributes, pose and face size.
+
+FIVE = np.array([[60, 100], [110, 100], [90, 130], [70, 160], [104, 160]], np.float32)
+
+
+def source_of(pictures: list[np.ndarray], **facts: object) -> PictureSource:
+    ids = tuple(f"made:{index}" for index in range(len(pictures)))
+    fingerprint = hashlib.sha256(b"".join(picture.tobytes() for picture in pictures)).hexdigest()
+    return PictureSource("made", "all", ids, fingerprint, pictures.__getitem__, **facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("crop", ["full", "square", "centre-148"])
+@pytest.mark.parametrize("size", [64, 148])
+def test_landmarks_follow_the_picture_through_crop_and_resize(crop: str, size: int) -> None:
+    pictures = []
+    for height, width in ((218, 178), (200, 260)):
+        picture = np.zeros((height, width, 3), np.uint8)
+        picture[98:105, 70:77] = 255  # a square around x 73, y 101
+        pictures.append(picture)
+    marks = np.full((2, 5, 2), (73, 101), np.float32)
+    images = prepare(source_of(pictures, landmarks=marks), Preprocessing(crop, size))
+    assert images.landmarks is not None
+    for picture, place in zip(images.images, images.landmarks[:, 0], strict=True):
+        weight = picture[..., 0].astype(float)
+        rows, columns = np.mgrid[:size, :size]
+        centre = (columns * weight).sum() / weight.sum(), (rows * weight).sum() / weight.sum()
+        assert place == pytest.approx(centre, abs=0.1)  # a share of a pixel counts at its middle
+
+
+def test_yaw_is_the_noses_offset_in_eye_distances_whatever_roll_and_size() -> None:
+    assert yaw(FIVE[None])[0] == pytest.approx((90 - 85) / 50)
+    mirrored = FIVE[[1, 0, 2, 4, 3]] * [-1, 1]
+    assert yaw(mirrored[None].astype(np.float32))[0] == pytest.approx(-0.1)
+    angle = np.radians(35)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    assert yaw((3 * FIVE @ turn.T + 20)[None].astype(np.float32))[0] == pytest.approx(0.1, abs=1e-5)
+    assert np.isnan(yaw(np.zeros((1, 5, 2), np.float32))[0])
+
+
+def test_face_size_is_the_distance_from_eyes_to_mouth() -> None:
+    assert face_size(FIVE[None])[0] == pytest.approx(np.hypot(87 - 85, 60))
+    assert face_size(2 * FIVE[None])[0] == pytest.approx(2 * np.hypot(87 - 85, 60))
+
+
+def test_the_facts_of_a_set_stay_with_their_pictures() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(6)]
+    marks = np.stack([FIVE + [i, 0] * (np.arange(5) == 2)[:, None] for i in range(6)]).astype(np.float32)
+    male = np.array([True, False, True, True, False, False])
+    source = source_of(pictures, attributes={"Male": male}, landmarks=marks, identities=tuple("aabbcc"))
+    images = prepare(source, Preprocessing("full", 16))
+    whole = picture_facts(images)
+    assert whole is not None
+    assert list(whole.columns) == ["picture", "position", "identity", "attribute Male", "yaw", "face size"]
+    assert whole["yaw"].to_numpy() == pytest.approx(0.1 + np.arange(6) / 50, abs=1e-5)
+    assert whole["attribute Male"].tolist() == male.tolist() and whole["identity"].tolist() == list("aabbcc")
+    for part, rows in ((images.head(2), [0, 1]), *zip(images.cut(3), ([0, 1, 3, 4], [2, 5]), strict=True)):
+        kept = picture_facts(part)
+        assert kept is not None and kept["position"].tolist() == list(range(len(rows)))
+        expected = whole.iloc[rows].drop(columns="position").reset_index(drop=True)
+        assert kept.drop(columns="position").equals(expected)
+
+
+def test_landmarks_of_another_count_give_no_pose_and_no_facts_no_table() -> None:
+    pictures = [np.zeros((16, 16, 3), np.uint8)]
+    many = np.zeros((1, 68, 2), np.float32)
+    told = picture_facts(prepare(source_of(pictures, landmarks=many), Preprocessing("full", 16)))
+    assert told is not None and list(told.columns) == ["picture", "position", "identity"]
+    assert picture_facts(prepare(source_of(pictures), Preprocessing("full", 16))) is None
+
+
+def test_facts_change_no_digest_and_no_shard(registry: Registry, tmp_path: Path) -> None:
+    for index in range(3):
+        write_picture(tmp_path / f"{index}.png", np.full((16, 16, 3), 40 * index, np.uint8))
+    images = prepared(registry, f"folder:{tmp_path}", size=16)
+    # As facebench gave it before sets had facts.
+    assert images.digest == "db4c57d161670d4280bed2284660cb64ff228dd8e74c37991c0fa2a9c83b3975"
+    known = replace(images, attributes={"Male": np.array([True, False, True])}, landmarks=np.stack([FIVE] * 3))
+    assert known.digest == images.digest and known.head(2).digest == images.head(2).digest
+    points = plan_points(registry, parse_points("png", registry), baseline=False)
+    cached = []
+    for chosen in (images, known):
+        plan = Plan(registry, points, frozenset(points), chosen, plan_metrics(registry), "cpu", False, "test")
+        run = execute(plan, Engine(1, lambda jobs: ThisProcess()), lambda *told: cached.append(told[2]))
+    assert cached == [False, True]
+    assert run.pictures is not None and run.pictures["attribute Male"].tolist() == [True, False, True]
+    write_run(tmp_path / "out", run, "")
+    read = read_run(tmp_path / "out").pictures
+    assert read is not None and read.equals(run.pictures)
+
+
+def test_real_faces_have_attributes_a_pose_and_level_eyes(test_faces: ImageSet) -> None:
+    told = picture_facts(test_faces)
+    if told is None or "yaw" not in told.columns:
+        pytest.skip("no list_landmarks_align_celeba.txt here")
+    assert len(told) == 1565 and abs(told["yaw"].mean()) < 0.05 and 0.1 < told["yaw"].std() < 0.25
+    assert test_faces.landmarks is not None
+    eyes, mouth = test_faces.landmarks[:, :2], test_faces.landmarks[:, 3:]
+    assert (eyes[..., 1].max(axis=1) < mouth[..., 1].min(axis=1)).all()
+    assert told["face size"].between(8, 40).all()

@@ -11,7 +11,9 @@ import pytest
 from constructed_run import Point, baseline, make_run
 
 from facebench.analysis.merge import merge_runs
+from facebench.analysis.summary import summarise
 from facebench.errors import SettingError
+from facebench.report.details import badges
 from facebench.report.leaderboard import (
     leaderboard_csv,
     leaderboard_frame,
@@ -26,6 +28,10 @@ LEARNED = {
     "trained_on": {"image_set": "celeba", "split": "train", "data_digest": "cd" * 32},
     "settings": {"step": 3.0, "headerless": True},
 }
+
+
+#: Where the table of all curves at equal bytes stands among a document's, after that of codecs.
+ALL_CURVES = 3
 
 
 def constant(label, value, size, *, face=True, **more):
@@ -62,9 +68,19 @@ def tables(markdown):
     return found
 
 
+def bare(name):
+    """A row's name without the marks of its footnotes."""
+    return name.rstrip("⁰¹²³⁴⁵⁶⁷⁸⁹ ")
+
+
+def row_of(table, name):
+    """The row of a table that is headed ``name``."""
+    return next(row for row in table if name in [bare(cell) for cell in list(row.values())[:2]])
+
+
 def test_rows_are_ranked_over_whole_pictures_and_face_rows_follow_theirs():
     main = tables(leaderboard_markdown(a_run()))[0]
-    assert [(row["rank"], row["codec"]) for row in main] == [
+    assert [(row["rank"], bare(row["codec"])) for row in main] == [
         ("1", "jpeg:quality=50"),
         ("", "jpeg:quality=50+Mask"),
         ("2", "cvae:step=1"),
@@ -78,13 +94,13 @@ def test_rows_are_ranked_over_whole_pictures_and_face_rows_follow_theirs():
 
 
 def test_sizes_weights_and_ratio_are_in_the_row():
-    row = next(r for r in tables(leaderboard_markdown(a_run()))[0] if r["codec"] == "cvae:step=1")
+    row = row_of(tables(leaderboard_markdown(a_run()))[0], "cvae:step=1")
     assert (row["bytes"], row["bpp"], row["ratio"], row["decoder weights"]) == ("64.0", "0.125", "192.0", "1.77 MB")
 
 
 def test_each_row_is_held_against_the_baseline_at_its_bytes():
     main = tables(leaderboard_markdown(a_run(constant("png", 0.0, 9000))))[0]
-    against = {row["codec"]: row["eigenfaces 1-SSIM at same bytes"] for row in main}
+    against = {bare(row["codec"]): row["eigenfaces 1-SSIM at same bytes"] for row in main}
     # 64 bytes lie halfway between 16 and 256 in log bytes: (0.4 + 0.2) / 2.
     assert against["cvae:step=1"] == "0.3000 (better)"
     assert against["cvae:step=1+Mask"] == "0.1500 (better)"
@@ -105,7 +121,7 @@ def test_the_baselines_own_points_stand_apart_unless_asked_for():
 
 def test_without_masks_face_rows_read_na_and_one_line_says_why():
     markdown = leaderboard_markdown(a_run(face=False, image_set={"no_mask_reason": "there is no face_masks.zip"}))
-    row = next(r for r in tables(markdown)[0] if r["codec"] == "cvae:step=1+Mask")
+    row = row_of(tables(markdown)[0], "cvae:step=1+Mask")
     assert row["1-SSIM [95 % CI]"] == row["bytes"] == "n/a"
     assert markdown.count("there is no face_masks.zip") == 1
     assert "over the face" not in markdown
@@ -115,16 +131,15 @@ def test_a_failed_point_is_shown_marked_unranked_and_on_no_curve():
     run = a_run(constant("webp:quality=1", 0.01, 64, failed={0: "crashed", 2: "decode failed", 3: "decode failed"}))
     markdown = leaderboard_markdown(run)
     main = tables(markdown)[0]
-    row = next(r for r in main if r["codec"].startswith("webp:quality=1¹"))
-    assert row["rank"] == "–"
-    assert "¹ failed (1 picture crashed, 2 pictures decode failed, of 4): not ranked" in markdown
-    equal = tables(markdown)[2]
-    assert next(r for r in equal if r["curve"] == "webp")["64 B"] == "–"
+    row = row_of(main, "webp:quality=1")
+    assert (row["rank"], row["codec"]) == ("–", "webp:quality=1²")
+    assert "² failed (1 picture crashed, 2 pictures decode failed, of 4): not ranked" in markdown
+    assert row_of(tables(markdown)[ALL_CURVES], "webp")["64 B"] == "–"
 
 
 def test_a_point_of_which_nothing_is_left_does_not_break_the_report():
     run = a_run(constant("webp:quality=1", 0.01, 64, failed=dict.fromkeys(range(4), "encode failed")))
-    row = next(r for r in tables(leaderboard_markdown(run))[0] if r["codec"].startswith("webp:quality=1¹"))
+    row = row_of(tables(leaderboard_markdown(run))[0], "webp:quality=1")
     assert (row["bytes"], row["1-SSIM [95 % CI]"]) == ("–", "–")
 
 
@@ -145,13 +160,13 @@ def test_synthetic_faces_are_called_so_and_the_remedy_is_named():
 
 
 def test_the_equal_bytes_table_interpolates_and_marks_the_best():
-    equal = {row["curve"]: row for row in tables(leaderboard_markdown(a_run()))[2]}
+    equal = {row["curve"]: row for row in tables(leaderboard_markdown(a_run()))[ALL_CURVES]}
     # In log bytes 32 is a quarter and 128 three quarters of the way from 16 to 256.
-    assert equal["jpeg"]["32 B"] == "**0.2500**"
-    assert equal["jpeg"]["128 B"] == "**0.1500**"
-    assert equal["cvae"]["32 B"] == "0.3500"
-    assert equal["eigenfaces"]["32 B"] == "0.3500"
-    assert equal["cvae"]["64 B"] == "0.2500"
+    assert equal["jpeg"]["32 B"] == "**1. 0.2500**"
+    assert equal["jpeg"]["128 B"] == "**1. 0.1500**"
+    assert equal["cvae"]["32 B"] == "2= 0.3500"
+    assert equal["eigenfaces"]["32 B"] == "2= 0.3500"
+    assert equal["cvae"]["64 B"] == "2. 0.2500"
     assert equal["cvae"]["128 B"] == equal["jpeg"]["512 B"] == "–"
     assert equal["cvae"]["measured from, to"] == "16.0 B to 64.0 B (2 points)".replace(" B to", " to")
 
@@ -211,7 +226,7 @@ def test_the_document_tells_data_versions_definitions_machine_and_command():
         "Data: set, split test, 4 pictures, crop centre-148, 64x64, area filter; data digest 0123456789ab." in markdown
     )
     *_, provenance, metrics = tables(markdown)
-    row = next(r for r in provenance if r["codec"] == "cvae:step=1")
+    row = row_of(provenance, "cvae")
     assert row["weights digest"] == "abababababab"
     assert row["trained on"] == "celeba train (cdcdcdcdcdcd)"
     assert row["settings"] == "headerless=true, step=3"
@@ -267,7 +282,7 @@ def test_categorical_columns_give_the_same_document():
 
 def test_bars_in_names_do_not_break_the_table():
     run = a_run(constant('cvae:weights="a|b"', 0.2, 40, about={**LEARNED, "curve": 'cvae:weights="a|b"'}))
-    assert any(row["codec"] == 'cvae:weights="a\\|b"' for row in tables(leaderboard_markdown(run))[0])
+    assert row_of(tables(leaderboard_markdown(run))[0], 'cvae:weights="a\\|b"')
 
 
 def test_a_merged_leaderboard_lists_where_its_rows_come_from():
@@ -344,7 +359,7 @@ def test_bd_rates_are_told_against_the_baseline_over_whole_pictures_and_face():
 def test_a_bd_rate_that_is_not_defined_says_why_and_points_that_do_not_count_are_named():
     points = [*a_sweep("jpeg", 2), constant("jpeg:step=9", 0.45, 900), constant("png", 0.0, 9000)]
     rows, section = bd_rates(make_run([*points, *a_sweep("eigenfaces", 1, point=the_baseline)]))
-    assert rows["jpeg"]["1-SSIM, whole pictures"].startswith("+100.0 % [+100.0, +100.0]¹")
+    assert rows["jpeg"]["1-SSIM, whole pictures"] == "+100.0 % [+100.0, +100.0]¹"
     assert "¹ without jpeg:step=9: no better than a point of fewer bytes" in section
     assert rows["png"]["1-SSIM, whole pictures"].startswith("n/a")
     assert "n/a: png has 1 point, BD figures take 4" in section
@@ -352,4 +367,144 @@ def test_a_bd_rate_that_is_not_defined_says_why_and_points_that_do_not_count_are
 
 def test_without_a_baseline_or_anything_beside_it_there_is_no_bd_rate():
     assert "BD-rate" not in leaderboard_markdown(make_run(a_sweep("jpeg", 2)))
+    assert "BD-rate" not in leaderboard_markdown(make_run([*a_sweep("webp", 2), *a_sweep("avif", 1)]))
     assert "BD-rate" not in leaderboard_markdown(make_run(a_sweep("eigenfaces", 1, point=the_baseline)))
+
+
+def test_bd_rates_are_told_against_jpeg_too_without_its_header_where_there_is_one():
+    points = [*a_sweep("jpeg", 4), *a_sweep("cvae", 1)]
+    markdown = leaderboard_markdown(make_run(points))
+    assert "## BD-rate against jpeg\n" in markdown and "against eigenfaces" not in markdown
+    headerless = {"curve": "jpeg:headerless=true"}
+    points += [
+        Point(
+            f"{point.label}:headerless=true", point.whole, [s // 2 for s in point.sizes], point.face, about=headerless
+        )
+        for point in a_sweep("jpeg", 4)
+    ]
+    markdown = leaderboard_markdown(make_run([*points, *a_sweep("eigenfaces", 1, point=the_baseline)]))
+    assert markdown.count("## BD-rate against") == 2
+    section = markdown.partition("## BD-rate against jpeg:headerless=true\n")[2].partition("\n## ")[0]
+    found = {row["curve"]: row["1-SSIM, whole pictures"] for row in tables(section)[0]}
+    assert found == {
+        "jpeg": "+100.0 % [+100.0, +100.0]",
+        "cvae": "-50.0 % [-50.0, -50.0]",
+        "eigenfaces": "-50.0 % [-50.0, -50.0]",
+    }
+
+
+def test_each_codec_is_told_by_its_best_curve_in_the_order_in_which_they_come_in():
+    other = {"curve": "jpeg:scale=0.5"}
+    run = a_run(
+        constant("jpeg:quality=5:scale=0.5", 0.20, 16, about=other),
+        constant("jpeg:quality=50:scale=0.5", 0.20, 64, about=other),
+        constant("avif:quality=1", 0.05, 200),
+        constant("avif:quality=9", 0.01, 700),
+        constant("png", 0.0, 9000),
+    )
+    markdown = leaderboard_markdown(run)
+    codecs = tables(markdown)[ALL_CURVES - 1]
+    assert [row["codec"] for row in codecs] == ["jpeg", "cvae", "eigenfaces", "avif"]
+    assert [codecs[0][size] for size in ("32 B", "64 B", "128 B", "256 B", "512 B")] == [
+        "**1. 0.2000**¹",
+        "**1. 0.2000**",
+        "**1. 0.1500**",
+        "2. 0.1000",
+        "–",
+    ]
+    assert codecs[1]["32 B"] == codecs[2]["32 B"] == "2= 0.3500"
+    assert "¹ jpeg:scale=0.5\n" in markdown
+    assert "No value at any of these sizes: png." in markdown
+
+
+def noisy(label, value, size, noise, **more):
+    return Point(label, [value + noise * (-1) ** n for n in range(40)], [size] * 40, **more)
+
+
+def test_rows_that_differ_by_chance_only_share_a_rank_in_the_order_of_their_names():
+    points = [
+        noisy("d", 0.2004, 10, 0.05),
+        noisy("c", 0.3, 10, 0.0),
+        noisy("b", 0.2, 90, 0.0),
+        noisy("a", 0.1, 10, 0.0),
+        noisy("e", 0.9, 10, 0.0),
+    ]
+    main = tables(leaderboard_markdown(make_run(points)))[0]
+    ranked = [(row["rank"], row["codec"]) for row in main if "+" not in row["codec"]]
+    assert ranked == [("1", "a"), ("2=", "b"), ("2=", "d"), ("4", "c"), ("5", "e")]
+    assert [row.point for row in leaderboard_frame(make_run(points)).itertuples()][1:3] == ["b", "d"]
+    reversed_run = make_run(points[::-1])
+    assert tables(leaderboard_markdown(reversed_run))[0] == main
+
+
+def test_a_row_names_its_weights_and_in_a_merged_table_the_command_that_measured_it():
+    about = {**LEARNED, "trained_on": {**LEARNED["trained_on"], "command": "facebench train cvae"}, "run": "other"}
+    point = constant("cvae:step=3", 0.2, 40, face=False, about=about)
+    origins = [
+        {"name": "constructed", "command": "facebench run --out constructed"},
+        {"name": "other", "command": "facebench run --codecs cvae"},
+    ]
+    markdown = leaderboard_markdown(make_run([point], manifest={"runs": origins}))
+    assert "cvae:step=3¹ ² " in markdown
+    assert "¹ weights abababababab, trained on celeba train (cdcdcdcdcdcd) by `facebench train cvae`" in markdown
+    assert "² measured by `facebench run --codecs cvae`" in markdown
+
+
+def test_weights_that_differ_from_point_to_point_share_a_footnote_and_stand_in_the_provenance():
+    points = [
+        constant(
+            f"jpeg:quality={q}",
+            0.1 + q / 100,
+            40 - q,
+            about={"weights_digest": str(q) * 64, "settings": {"quality": q}},
+        )
+        for q in (1, 2)
+    ]
+    markdown = leaderboard_markdown(make_run(points))
+    assert markdown.count("weights of its own for each point (Provenance)") == 1
+    provenance = tables(markdown)[-2]
+    assert (provenance[0]["weights digest"], provenance[0]["settings"]) == (f"{'1' * 12} {'2' * 12}", "quality=1/2")
+    assert provenance[0]["points"] == "2"
+
+
+def test_long_tables_are_folded_and_short_ones_are_not():
+    assert "<details>" not in leaderboard_markdown(a_run())
+    markdown = leaderboard_markdown(make_run([constant(f"jpeg:quality={n}", 0.5 - n / 200, 10 + n) for n in range(30)]))
+    assert (
+        "<details>\n<summary>30 operating points, ranked by mean 1-SSIM whatever the bytes</summary>\n\n|" in markdown
+    )
+    assert markdown.count("|\n\n</details>\n") == 2  # the main table and the spread over pictures
+
+
+def test_the_badges_say_what_speaks_for_a_run_and_what_against_it():
+    run = a_run()
+    assert badges(summarise(run), run.manifest) == (
+        "**real faces** · 4 pictures · 3 codecs, 3 curves, 6 operating points · face masks: annotation · no training "
+        "on these faces known · no picture failed · not sealed · **uncommitted changes on c0ffeec0ffee**"
+    )
+    leaking = constant("dcgan:step=1", 0.2, 64, face=False, about={"overlap": {"pictures": 1, "identities": 0}})
+    failed = constant("webp:quality=1", 0.01, 64, face=False, failed={0: "crashed"})
+    about = {"git": {"commit": "c0ffee" * 6, "dirty": False}, "sealed": True}
+    run = a_run(leaking, failed, face=False, image_set={"synthetic": True}, manifest=about)
+    assert badges(summarise(run), run.manifest) == (
+        "**SYNTHETIC faces** · 4 pictures · 5 codecs, 5 curves, 8 operating points · no face masks · **1 point "
+        "trained on scored faces** · **1 point with failed pictures** · sealed · clean commit c0ffeec0ffee"
+    )
+    run = a_run(manifest={"git": None})
+    assert badges(summarise(run), run.manifest).endswith(" · **commit unknown**")
+
+
+def test_points_with_a_budget_stand_in_none_of_the_tables_of_operating_points():
+    budget = {"curve": "jpeg@budget", "budget": 128, "downscale": False}
+    markdown = leaderboard_markdown(a_run(constant("jpeg@128B", 0.2, 100, about=budget)))
+    for heading in ("# facebench leaderboard", "## At equal bytes", "## BD-rate", "## Spread over pictures"):
+        part = markdown.partition(heading)[2].partition("\n## ")[0]
+        assert "jpeg" in part and "jpeg@" not in part, heading
+    assert row_of(tables(markdown)[-2], "jpeg@budget")["version"] == "1"  # the provenance
+
+
+def test_a_run_of_budgets_alone_ranks_the_baselines_points():
+    budget = {"curve": "jpeg@budget", "budget": 128, "downscale": False}
+    points = [constant("jpeg@128B", 0.2, 100, about=budget), *a_sweep("eigenfaces", 1, point=the_baseline)]
+    main = tables(leaderboard_markdown(make_run(points)))[0]
+    assert [row["codec"] for row in main if row["rank"] == "1"] == ["eigenfaces:step=3"]

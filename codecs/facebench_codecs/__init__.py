@@ -9,7 +9,7 @@ from facebench import CodecSpec, Setting, hookimpl
 FACEBENCH_API = 1
 
 #: Quantiser steps of the learned codecs' sweep, in standard deviations of the latent's own noise.
-_LATENT_STEPS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+_LATENT_STEPS = (12.0, 8.0, 6.0, 4.0, 3.0, 2.0, 1.0)
 
 _WEIGHTS = Setting("weights", str, "shipped", "shipped, or a file that facebench train wrote", names_file=True)
 
@@ -103,6 +103,7 @@ def facebench_codecs() -> Iterable[CodecSpec]:
             ),
             rate_setting="rate",
             sweep=(0, 7, 14, 21, 28, 35, 42, 49, 56, 63),
+            budget_setting="bytes",
             help="learned transform around a PCA, range coder: aligned faces in 10 to 300 bytes",
             trainer="facebench_codecs.facet.train:train_facet",
         ),

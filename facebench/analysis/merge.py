@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from facebench.errors import NotComparable, ResultsError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from facebench.store import Run
 
 #: What must agree in a metric of the same name.
@@ -45,7 +47,7 @@ def merge_runs(runs: Sequence[Run]) -> Run:
             if label in points:
                 _same_point(label, point_home[label], run)
                 requested = requested or points[label]["requested"]
-            points[label] = {**point, "requested": requested}
+            points[label] = {**point, "requested": requested, "run": run.name}
             point_home[label] = run
     parts = []
     for run in runs:
@@ -61,7 +63,16 @@ def merge_runs(runs: Sequence[Run]) -> Run:
         "runs": [origin for run in runs for origin in run_origins(run)],
     }
     records = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-    return replace(runs[-1], name=" + ".join(run.name for run in runs), manifest=manifest, records=records)
+    name = " + ".join(run.name for run in runs)
+    return replace(runs[-1], name=name, manifest=manifest, records=records, pictures=_pictures(runs))
+
+
+def _pictures(runs: Sequence[Run]) -> pd.DataFrame | None:
+    """Return all that the runs know of their pictures, which are the same in the same order; the last run wins."""
+    merged: pd.DataFrame | None = None
+    for pictures in (run.pictures for run in runs if run.pictures is not None):
+        merged = pictures if merged is None else merged.assign(**dict(pictures.items()))
+    return merged
 
 
 def run_origins(run: Run) -> list[Mapping[str, Any]]:

@@ -61,7 +61,8 @@ class Row:
     largest. ``cost`` is the mean of bits / 8: more than ``bytes`` where the codec declares side information;
     ``bpp``, curves and the baseline go by it. ``baseline`` gives for each metric the baseline's value at
     ``cost`` bytes, None outside its curve. ``failures`` counts pictures by error kind. Times are means per
-    picture in milliseconds.
+    picture in milliseconds. ``budget`` is the bytes that each picture was to fit into, or None; then the codec's
+    rate is no setting of the point, and the row lies on no curve.
     """
 
     point: str
@@ -80,6 +81,8 @@ class Row:
     weights_bytes: int
     metrics: Mapping[str, MetricSummary]
     baseline: Mapping[str, float | None] = field(default_factory=dict)
+    budget: int | None = None
+    downscale: bool = False
 
     @property
     def failed(self) -> int:
@@ -92,7 +95,8 @@ class Summary:
     """All rows of a run, whole-picture rows and face rows of a point next to each other, in the run's order.
 
     ``metrics`` maps each metric's name to its manifest entry; ``baseline_curve`` is the name of the curve that
-    the others are held against, or None.
+    the others are held against, or None. ``clusters`` is the number of people (pictures where unknown) that the
+    bootstrap draws from.
     """
 
     rows: tuple[Row, ...]
@@ -100,6 +104,7 @@ class Summary:
     has_masks: bool
     baseline_curve: str | None
     resampled: Mapping[tuple[str, str, str], NDArray[np.float64]] = field(default_factory=dict, repr=False)
+    clusters: int | None = None
 
     @property
     def ranked_by(self) -> str:
@@ -112,19 +117,24 @@ class Summary:
 
     @property
     def points(self) -> list[str]:
-        """The labels of the operating points, in the run's order."""
-        return [row.point for row in self.rows if row.mask == WHOLE]
+        """The labels of the operating points without a budget, in the run's order."""
+        return [row.point for row in self.rows if row.mask == WHOLE and row.budget is None]
+
+    @property
+    def budgets(self) -> list[int]:
+        """The budgets in bytes that the run has points for, ascending."""
+        return sorted({row.budget for row in self.rows if row.budget is not None})
 
     def row(self, point: str, mask: str = WHOLE) -> Row | None:
         """Return the row of that point and mask variant, or None."""
         return next((row for row in self.rows if (row.point, row.mask) == (point, mask)), None)
 
     def curves(self, metric: str, mask: str = WHOLE) -> dict[str, Curve]:
-        """Return the rate-distortion curves in ``metric`` by name, in the run's order."""
+        """Return the rate-distortion curves in ``metric`` by name, in the run's order, without budgets' points."""
         points: dict[str, list[CurvePoint]] = {}
         codecs = {}
         for row in self.rows:
-            if row.mask == mask:
+            if row.mask == mask and row.budget is None:
                 codecs[row.curve] = row.codec
                 value = row.metrics[metric].mean
                 points.setdefault(row.curve, []).append(CurvePoint(row.point, row.cost, value, row.failed))
@@ -168,13 +178,17 @@ def summarise(run: Run, *, resamples: int = RESAMPLES) -> Summary:
     if resamples:
         resampled = _resampled(columns, groups, resamples)
         rows = [_with_intervals(row, resampled) for row in rows]
-    summary = Summary(tuple(rows), metrics, has_masks, baseline_curve_name(manifest), resampled)
+    summary = Summary(tuple(rows), metrics, has_masks, baseline_curve_name(manifest), resampled, columns.cluster_count)
     return replace(summary, rows=_with_baseline(summary))
 
 
 def baseline_curve_name(manifest: Mapping[str, Any]) -> str | None:
     """Return the curve that others are held against: a baseline codec's with default settings, else its first."""
-    curves = [(about["codec"], about["curve"]) for about in manifest["points"].values() if about.get("baseline")]
+    curves = [
+        (about["codec"], about["curve"])
+        for about in manifest["points"].values()
+        if about.get("baseline") and about.get("budget") is None
+    ]
     plain = [curve for codec, curve in curves if curve == codec]
     return next(iter(plain or [curve for _, curve in curves]), None)
 
@@ -259,6 +273,8 @@ def _row(
             name: _metric(values[ok], columns.picture, ok, higher_is_better=bool(metrics[name].get("higher_is_better")))
             for name, values in columns.metrics.items()
         },
+        budget=about.get("budget"),
+        downscale=bool(about.get("downscale", False)),
     )
 
 
@@ -333,7 +349,7 @@ def _with_baseline(summary: Summary) -> tuple[Row, ...]:
 
     def at_same_bytes(row: Row, metric: str) -> float | None:
         curve = curves[metric, row.mask]
-        return None if curve is None or not row.pictures else value_at(curve, row.cost).value
+        return None if curve is None or not row.pictures or row.budget else value_at(curve, row.cost).value
 
     return tuple(
         replace(row, baseline={name: at_same_bytes(row, name) for name in summary.metrics}) for row in summary.rows

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.option("--codecs", required=True, help="Codecs: cvae,jpeg:quality=50,webp:quality=1/10/40:method=6 ...")
 @click.option("--sweep", is_flag=True, help="Measure each codec's whole sweep: its rate-distortion curve.")
+@click.option("--budget", help="Bytes, such as 128,256,512: tune each codec per picture to at most so many.")
 @data_options
 @click.option("--mask", default="annotation", show_default=True, help="annotation, none or a masker's name.")
 @metrics_option
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 def run_command(
     codecs: str,
     sweep: bool,
+    budget: str | None,
     data: str | None,
     split: str | None,
     crop: str | None,
@@ -67,16 +69,20 @@ def run_command(
     interruption the same command goes on where it stopped.
     """
     from facebench.data.choose import DataOptions
-    from facebench.operating_point import label, parse_points
+    from facebench.operating_point import budget_points, label, parse_budgets, parse_points
+    from facebench.report.groups import groups_markdown
     from facebench.report.leaderboard import leaderboard_markdown
     from facebench.results_folder import results_folder
-    from facebench.runner import Plan, plan_metrics, plan_points
+    from facebench.runner import Plan, plan_metrics, plan_points, with_downscaled
     from facebench.store import write_run
 
     registry = registry_with_notes(quiet)
     chosen = plan_metrics(registry, metrics)
-    requested = parse_points(codecs, registry, sweep=sweep)
-    points = plan_points(registry, requested, baseline=not no_baseline)
+    budgets = parse_budgets(budget)
+    curves = sweep or not budgets
+    requested = parse_points(codecs, registry, sweep=sweep) if curves else []
+    requested += budget_points(codecs, registry, budgets) if budgets else []
+    points = plan_points(registry, requested, baseline=not no_baseline, curves=curves, budgets=budgets)
     options = DataOptions(data, split, crop, size, filter, mask, limit)
     images = prepare_with_progress(options, registry, quiet, jobs)
     names = frozenset(label(registry.codecs[p.codec], p) for p in requested)
@@ -87,9 +93,13 @@ def run_command(
     if images.masks_file is None:
         note(f"+Mask rows are n/a: {images.no_mask_reason}", quiet)
     run = _execute(plan, _engine(jobs, sealed, device), quiet)
+    smaller = with_downscaled(plan, run)
+    if smaller.points.keys() != plan.points.keys():
+        note("some pictures fit no budget by the codec's own setting: those again, downscaled first", quiet)
+        run = _execute(smaller, _engine(jobs, sealed, device), quiet)
     markdown = leaderboard_markdown(run, view=view)
     folder = results_folder(out, plan, overwrite)  # once more: another run may have finished meanwhile
-    write_run(folder, run, markdown)
+    write_run(folder, run, markdown, groups_markdown(run))
     for problem in run.manifest["problems"][len(registry.problems) :]:
         note(problem, quiet)
     click.echo(rendered(run, form, view))

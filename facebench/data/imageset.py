@@ -6,9 +6,9 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +22,7 @@ from facebench.data.source import PictureSource
 from facebench.paths import cache_dir
 
 #: Raise when the prepared arrays' layout or meaning changes.
-_FORMAT = 1
+_FORMAT = 2
 _CHUNK = 256
 
 
@@ -31,7 +31,9 @@ class ImageSet:
     """An ordered list of equally sized pictures, ready for codecs.
 
     ``images`` is (N, size, size, 3) uint8 RGB, ``masks`` (N, size, size) bool or None, both memory-mapped;
-    ``hashes`` is (N, 16) uint8, one hash per picture over its id, pixels and mask.
+    ``hashes`` is (N, 16) uint8, one hash per picture over its id, pixels and mask. ``attributes`` and ``landmarks``
+    are those of :class:`facebench.data.source.PictureSource`, landmarks in pixels of the prepared pictures; no digest
+    depends on them.
     """
 
     name: str
@@ -47,6 +49,8 @@ class ImageSet:
     synthetic: bool = False
     no_mask_reason: str = ""
     masker: str = "annotation"
+    attributes: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    landmarks: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,6 +87,8 @@ class ImageSet:
             images=self.images[rows],
             masks=None if self.masks is None else self.masks[rows],
             hashes=self.hashes[rows],
+            attributes={name: values[rows] for name, values in self.attributes.items()},
+            landmarks=None if self.landmarks is None else self.landmarks[rows],
         )
 
     def with_masks(
@@ -138,7 +144,22 @@ def _open(source: PictureSource, preprocessing: Preprocessing, folder: Path) -> 
         masks_file=masks if masks.is_file() else None,
         synthetic=source.synthetic,
         no_mask_reason=source.no_mask_reason if source.read_mask is None else "",
+        attributes=source.attributes,
+        landmarks=_placed(source.landmarks, preprocessing, np.load(folder / "shapes.npy")),
     )
+
+
+def _placed(
+    landmarks: NDArray[np.float32] | None, preprocessing: Preprocessing, shapes: NDArray[np.int32]
+) -> NDArray[np.float32] | None:
+    """Return the landmarks of pictures that had these heights and widths, (N, 2), in pixels of the prepared ones."""
+    if landmarks is None:
+        return None
+    placed = np.empty_like(landmarks)
+    for height, width in np.unique(shapes, axis=0):
+        alike = (shapes == (height, width)).all(axis=1)
+        placed[alike] = preprocessing.points(landmarks[alike], int(height), int(width))
+    return placed
 
 
 def _write(
@@ -153,6 +174,7 @@ def _write(
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     try:
         hashes = np.empty((count, 16), np.uint8)
+        shapes = np.empty((count, 2), np.int32)
         with (
             _array_file(building / "images.npy", np.uint8, (count, size, size, 3)) as images,
             _array_file(building / "masks.npy", np.bool_, (count, size, size)) as masks,
@@ -161,13 +183,15 @@ def _write(
             for start in progress(range(0, count, _CHUNK), count):
                 chunk = range(start, min(start + _CHUNK, count))
                 results = pool.map(partial(_prepared, source, preprocessing), chunk)
-                for index, (picture, mask, digest) in zip(chunk, results, strict=True):
+                for index, (picture, mask, digest, shape) in zip(chunk, results, strict=True):
                     images.write(picture)
                     masks.write(mask)
                     hashes[index] = digest
+                    shapes[index] = shape
         if source.read_mask is None:
             (building / "masks.npy").unlink()
         np.save(building / "hashes.npy", hashes)
+        np.save(building / "shapes.npy", shapes)
         meta = {"set": source.name, "split": source.split, "pictures": count, **asdict(preprocessing)}
         (building / "meta.json").write_text(json.dumps(meta))
         building.chmod(0o755)
@@ -190,8 +214,8 @@ def _array_file(path: Path, dtype: type, shape: tuple[int, ...]) -> BinaryIO:
 
 def _prepared(
     source: PictureSource, preprocessing: Preprocessing, index: int
-) -> tuple[bytes, bytes, NDArray[np.uint8]]:
-    """Return the bytes of picture ``index`` and of its mask (none: empty), and their hash."""
+) -> tuple[bytes, bytes, NDArray[np.uint8], tuple[int, ...]]:
+    """Return the bytes of picture ``index`` and of its mask (none: empty), their hash, and the source's size."""
     name = source.ids[index]
     picture = source.read(index)
     pixels = preprocessing.picture(picture, name).tobytes()
@@ -204,4 +228,4 @@ def _prepared(
         mask = preprocessing.mask(mask, name)
         state.update(np.packbits(mask).tobytes())
         mask_bytes = mask.tobytes()
-    return pixels, mask_bytes, np.frombuffer(state.digest(), np.uint8)
+    return pixels, mask_bytes, np.frombuffer(state.digest(), np.uint8), picture.shape[:2]

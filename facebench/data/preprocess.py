@@ -67,6 +67,16 @@ class Preprocessing:
             return cropped
         return cv2.resize(cropped, (self.size, self.size), interpolation=FILTERS[self.filter])
 
+    def points(self, points: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+        """Return ``points``, (..., 2) x and y in pixels of a (height, width) picture, in pixels of the prepared one.
+
+        Pixel centres are at whole numbers before and after, as OpenCV's resize has them.
+        """
+        rows, columns = self._box(height, width, "picture")
+        start = np.array([columns.start, rows.start], np.float32)
+        side = np.array([columns.stop - columns.start, rows.stop - rows.start], np.float32)
+        return np.asarray((points - start + 0.5) * (self.size / side) - 0.5, np.float32)
+
     def mask(self, mask: NDArray[np.bool_], name: str = "mask") -> NDArray[np.bool_]:
         """Return ``mask``, (H, W) bool, as (size, size) bool: true where the face covers at least half a pixel."""
         cropped = mask[self._box(*mask.shape, name)]

@@ -20,7 +20,9 @@ class PictureSource:
     ``read(i)`` returns picture ``i`` as (H, W, 3) uint8 RGB and ``read_mask(i)`` its face mask as (H, W)
     bool, both at the source's own size. ``fingerprint`` changes whenever the files behind it do.
     ``ids`` and ``identities`` are unique across image sets ("celeba:182638", "celeba:7760").
-    ``attributes`` maps an attribute's name to (N,) bool; ``landmarks`` is (N, points, 2), x and y in pixels.
+    ``attributes`` maps an attribute's name to (N,) bool; ``landmarks`` is (N, points, 2), x and y in pixels of the
+    source's own pictures, the first pixel's centre at 0. Where there are five points they are in CelebA's order (see
+    :mod:`facebench.data.pose`).
     ``default_crop`` is the crop used unless the user names another (see :mod:`facebench.data.preprocess`).
     """
 

@@ -1,56 +1,69 @@
-"""The leaderboard's table of BD-rates against the baseline, and BD figures as reports print them."""
+"""The leaderboard's tables of BD-rates, and BD figures as reports print them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from facebench.analysis.bd_rate import LEAST_POINTS, BdReading, ResampledPair, bd_rate, scale_of
+from facebench.analysis.curves import Curve
 from facebench.analysis.summary import FACE, WHOLE, Summary
 from facebench.report.equal_bytes import WHERE
 from facebench.report.text import NONE, Footnotes, markdown_table, number
 
 #: Beside the ranking metric, where a run has it: what most papers give BD-rates on.
 _USUAL = "PSNR"
+#: Curves that others are held against beside the baseline: the first that a run has. JPEG is the codec that everyone
+#: knows; without the header that is the same in every file it begins at fewer bytes, so that more curves overlap it.
+ANCHORS = ("jpeg:headerless=true", "jpeg")
 
 
 def bd_rate_section(summary: Summary) -> list[str]:
-    """Return the table of every curve's BD-rate against the baseline, with heading and footnotes, as paragraphs.
+    """Return every curve's BD-rate against each anchor, with headings and footnotes, as paragraphs.
 
-    Empty for a run without a baseline, or with nothing else.
+    Anchors are the baseline and the first of :data:`ANCHORS` that the run has. Empty for a run without either, or with
+    nothing else.
     """
-    baseline = summary.baseline_curve
-    names = [name for name in summary.curves(summary.ranked_by) if name != baseline]
-    if baseline is None or not names:
+    names = list(summary.curves(summary.ranked_by))
+    usual = next((name for name in ANCHORS if name in names), None)
+    anchors = dict.fromkeys(name for name in (summary.baseline_curve, usual) if name in names and len(names) > 1)
+    paragraphs = [text for anchor in anchors if anchor for text in _against_anchor(summary, names, anchor)]
+    if not paragraphs:
         return []
+    return [
+        *paragraphs,
+        "Bytes that a curve takes more (+) or less (-) than the one it is held against for the same quality, in per "
+        "cent, on average over the qualities that both reach (last column; another one for each column): Bjontegaard's "
+        f"delta rate with PCHIP, from {LEAST_POINTS} points on. Brackets: 95 % bootstrap interval over identities "
+        "(pictures where unknown).",
+    ]
+
+
+def _against_anchor(summary: Summary, names: Sequence[str], anchor: str) -> list[str]:
     metrics = list(dict.fromkeys([summary.ranked_by, *([_USUAL] if _USUAL in summary.metrics else [])]))
     masks = (WHOLE, FACE) if summary.has_masks else (WHOLE,)
     kinds = [(metric, mask) for metric in metrics for mask in masks]
+    unit = str(summary.metrics[summary.ranked_by].get("unit") or "")
+    curves = {kind: summary.curves(*kind) for kind in kinds}
     notes, rows = Footnotes(), []
     for name in names:
-        readings = [_against(summary, name, baseline, metric, mask) for metric, mask in kinds]
-        unit = str(summary.metrics[summary.ranked_by].get("unit") or "")
-        rows.append([name, *(_cell(reading, notes) for reading in readings), shown_range(readings[0], unit)])
+        if name != anchor:
+            readings = [_against(summary, curves[kind][name], curves[kind][anchor], *kind) for kind in kinds]
+            rows.append([name, *(_cell(reading, notes) for reading in readings), shown_range(readings[0], unit)])
     headers = ["curve", *(f"{metric}, {WHERE[mask]}" for metric, mask in kinds)]
     headers.append(f"over {summary.ranked_by}, {WHERE[WHOLE]}")
-    paragraphs = [f"## BD-rate against {baseline}", markdown_table(headers, rows)]
+    paragraphs = [f"## BD-rate against {anchor}", markdown_table(headers, rows)]
     if footnotes := notes.lines():
         paragraphs.append("  \n".join(footnotes))
-    paragraphs.append(
-        f"Bytes that a curve takes more (+) or less (-) than {baseline} for the same quality, in per cent, on average "
-        "over the qualities that both reach (last column; another one for each column): Bjontegaard's delta rate with "
-        f"PCHIP, from {LEAST_POINTS} points on. Brackets: 95 % bootstrap interval over identities (pictures where "
-        "unknown)."
-    )
     return paragraphs
 
 
-def _against(summary: Summary, name: str, baseline: str, metric: str, mask: str) -> BdReading:
-    curves = summary.curves(metric, mask)
+def _against(summary: Summary, curve: Curve, anchor: Curve, metric: str, mask: str) -> BdReading:
     return bd_rate(
-        curves[name],
-        curves[baseline],
+        curve,
+        anchor,
         scale_of(metric, higher_is_better=summary.higher_is_better(metric)),
-        resampled=ResampledPair.of(summary, curves[name], curves[baseline], metric, mask),
+        resampled=ResampledPair.of(summary, curve, anchor, metric, mask),
     )
 
 

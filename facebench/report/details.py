@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from facebench.analysis.merge import run_origins
-from facebench.analysis.summary import FACE, Summary
-from facebench.report.text import NONE, counted, markdown_table, number, plain
+from facebench.analysis.summary import FACE, WHOLE, Summary
+from facebench.report.text import NONE, counted, folded, markdown_table, number, plain
 
 if TYPE_CHECKING:
     from facebench.store import Run
@@ -18,7 +18,7 @@ def spread_table(summary: Summary) -> str:
     metric = summary.ranked_by
     unit = str(summary.metrics[metric].get("unit") or "")
     cells = []
-    for row in summary.rows:
+    for row in (row for row in summary.rows if row.budget is None):
         spread, payload = row.metrics[metric].spread, row.payload
         quality = [number(value, unit) for value in (spread.p5, spread.p50, spread.p95, spread.worst)]
         cells.append([row.point + ("+Mask" if row.mask == FACE else ""), *quality, spread.worst_picture or NONE])
@@ -29,28 +29,37 @@ def spread_table(summary: Summary) -> str:
             cells[-1] += [*sizes, plain(row.encode_ms, 3), plain(row.decode_ms, 3)]
     headers = ["codec", *(f"{metric} {p}" for p in ("5 %", "50 %", "95 %", "worst")), "worst picture"]
     headers += ["payload 5 %", "50 %", "95 %", "largest", "encode ms", "decode ms"]
-    return markdown_table(headers, cells, left=(0, 5))
+    return folded(
+        markdown_table(headers, cells, left=(0, 5)),
+        f"{counted(len(summary.points), 'operating point')}: percentiles over pictures, the worst picture, times",
+    )
 
 
 def provenance_table(summary: Summary, manifest: Mapping[str, Any]) -> str:
-    """Return where each operating point comes from: codec version, plugin, weights, training data, settings."""
-    cells = []
-    for label in summary.points:
+    """Return where the operating points come from: codec version, plugin, weights, training data, settings.
+
+    Points of one curve share a row if version, plugin and training data agree. Where they have weights or settings of
+    their own, all stand there, in the order of the points.
+    """
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for label in dict.fromkeys(row.point for row in summary.rows):
         about = manifest["points"][label]
-        settings = ", ".join(f"{name}={_setting(value)}" for name, value in sorted(about.get("settings", {}).items()))
-        digest = about.get("weights_digest")
-        cells.append(
-            [
-                label,
-                str(about.get("version") or NONE),
-                str(about.get("origin") or NONE),
-                digest[:12] if digest else NONE,
-                _trained_on(about.get("trained_on")),
-                settings or NONE,
-            ]
-        )
-    headers = ["codec", "version", "brought by", "weights digest", "trained on", "settings"]
-    return markdown_table(headers, cells, left=range(len(headers)))
+        version, origin = (str(about.get(key) or NONE) for key in ("version", "origin"))
+        group = (about["curve"], version, origin, trained_on(about.get("trained_on")) or NONE)
+        groups.setdefault(group, []).append(about)
+    cells: list[list[str]] = []
+    for (curve, *key), points in groups.items():
+        digests = dict.fromkeys(digest[:12] for about in points if (digest := about.get("weights_digest")))
+        settings = _settings([about.get("settings", {}) for about in points])
+        cells.append([curve, str(len(points)), *key, " ".join(digests) or NONE, settings])
+    headers = ["curve", "points", "version", "brought by", "trained on", "weights digest", "settings"]
+    return markdown_table(headers, cells, left=(0, *range(2, len(headers))))
+
+
+def _settings(points: Sequence[Mapping[str, Any]]) -> str:
+    names = sorted({name for settings in points for name in settings})
+    values = {name: dict.fromkeys(_setting(s[name]) for s in points if name in s) for name in names}
+    return ", ".join(f"{name}={'/'.join(told)}" for name, told in values.items()) or NONE
 
 
 def _setting(value: object) -> str:
@@ -59,10 +68,12 @@ def _setting(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _trained_on(data: Mapping[str, Any] | None) -> str:
+def trained_on(data: Mapping[str, Any] | None) -> str:
+    """Return what weights were trained on, and by which command where that is known; '' for a codec without."""
     if not data:
-        return NONE
-    return f"{data['image_set']} {data['split']} ({str(data['data_digest'])[:12]})"
+        return ""
+    by = f" by `{data['command']}`" if data.get("command") else ""
+    return f"{data['image_set']} {data['split']} ({str(data['data_digest'])[:12]}){by}"
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
@@ -78,6 +89,34 @@ def metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
         for name, about in metrics.items()
     ]
     return markdown_table(["metric", "version", "better", "unit", "definition"], cells, left=range(5))
+
+
+def badges(summary: Summary, manifest: Mapping[str, Any]) -> str:
+    """Return the line below a leaderboard's title: how much was measured, and what speaks for or against it."""
+    data, rows = manifest["image_set"], [row for row in summary.rows if row.mask == WHOLE]
+    curves = {row.curve for row in rows if row.budget is None}
+    leaking = sum(any((manifest["points"][row.point].get("overlap") or {}).values()) for row in rows)
+    failed = sum(bool(row.failed) for row in rows if row.budget is None)
+    facts = [
+        "**SYNTHETIC faces**" if data.get("synthetic") else "**real faces**",
+        counted(data["pictures"], "picture"),
+        f"{counted(len({row.codec for row in rows}), 'codec')}, {counted(len(curves), 'curve')}, "
+        f"{counted(len(rows), 'operating point')}",
+        f"face masks: {data.get('masker') or 'yes'}" if summary.has_masks else "no face masks",
+        f"**{counted(leaking, 'point')} trained on scored faces**" if leaking else "no training on these faces known",
+        f"**{counted(failed, 'point')} with failed pictures**" if failed else "no picture failed",
+        "sealed" if manifest.get("sealed") else "not sealed",
+        _commits([origin.get("git") for origin in manifest.get("runs") or [manifest]]),
+    ]
+    return " · ".join(facts)
+
+
+def _commits(states: Sequence[Mapping[str, Any] | None]) -> str:
+    if not all(states):
+        return "**commit unknown**"
+    dirty = any(state.get("dirty") for state in states if state)
+    commits = ", ".join(dict.fromkeys(str(state["commit"])[:12] for state in states if state))
+    return f"**uncommitted changes on {commits}**" if dirty else f"clean commit {commits}"
 
 
 def origin_lines(run: Run) -> list[str]:

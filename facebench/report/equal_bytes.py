@@ -1,16 +1,17 @@
-"""The equal-bytes tables, and in words which learned codecs beat the baseline, where, and by how much."""
+"""Who is better at equal bytes: tables with ranks, and in words which learned codecs beat the baseline, and where."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from facebench.analysis.curves import Curve
-from facebench.analysis.equal_bytes import BUDGETS, value_at
-from facebench.analysis.significance import Comparison, compare_at
+from facebench.analysis.equal_bytes import BUDGETS
+from facebench.analysis.ranking import Place, RankingAt, codec_order, ranking_at
+from facebench.analysis.significance import Comparison, compare_at, corrected
 from facebench.analysis.summary import FACE, WHOLE, Summary
-from facebench.report.text import NONE, byte_count, counted, markdown_table, number
+from facebench.report.text import NONE, Footnotes, byte_count, counted, folded, markdown_table, number
 
 #: How reports name a mask variant.
 WHERE = {WHOLE: "whole pictures", FACE: "the face"}
@@ -19,40 +20,73 @@ LEAK = " Its training data overlap the scored split: not a fair score."
 
 
 def equal_bytes_sections(summary: Summary, points: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the tables at equal bytes with their verdicts, whole pictures then face, as paragraphs.
+    """Return who is better at equal bytes, with verdicts, whole pictures then face, as paragraphs.
 
-    ``points`` are the manifest's entries.
+    Each codec's best curve first, then all curves. ``points`` are the manifest's entries.
     """
     leaks = leaking_curves(points)
     paragraphs = []
     for mask in (WHOLE, FACE) if summary.has_masks else (WHOLE,):
+        rankings = [ranking_at(summary, summary.ranked_by, mask, size) for size in BUDGETS]
+        if table := _codecs_table(summary, rankings, leaks):
+            paragraphs += [f"### Who is better at how many bytes, over {WHERE[mask]}", *table]
         paragraphs.append(f"### {summary.ranked_by} over {WHERE[mask]}")
-        paragraphs.append(_table(summary, mask))
+        paragraphs += _curves_table(summary, mask, rankings, leaks)
         if verdicts := learned_verdicts(summary, mask, leaks):
             paragraphs.append("\n".join(f"- {verdict}" for verdict in verdicts))
     paragraphs.append(
         f"Interpolated linearly in log bytes between a codec's own operating points; {NONE} outside them, "
-        "never extrapolated; bold: the best of a column. Points with failed pictures are on no curve. "
-        "Brackets: 95 % bootstrap interval of the paired difference, over identities (pictures where unknown)."
+        "never extrapolated. Points with failed pictures are on no curve. Before a value stands its rank at that many "
+        "bytes: 1 + the number of curves that are significantly better, after Holm's correction for all pairs of the "
+        "column; = marks ties, bold the first. Of a codec's curves the one that scores best there stands for it. "
+        "p-values and 95 % intervals (brackets; of paired differences) come from a bootstrap over identities (pictures "
+        "where unknown). Verdicts are corrected by Holm for the sizes they name."
     )
     return paragraphs
 
 
-def _table(summary: Summary, mask: str) -> str:
-    curves = summary.curves(summary.ranked_by, mask)
-    values = {name: [value_at(curve, size).value for size in BUDGETS] for name, curve in curves.items()}
-    better = max if summary.higher_is_better(summary.ranked_by) else min
-    best = [better((v for v in column if v is not None), default=None) for column in zip(*values.values(), strict=True)]
-    unit = str(summary.metrics[summary.ranked_by].get("unit") or "")
-    rows = []
-    for name, row in values.items():
-        cells = [
-            f"**{number(value, unit)}**" if value is not None and value == top else number(value, unit)
-            for value, top in zip(row, best, strict=True)
-        ]
-        rows.append([name, *cells, _extent(curves[name])])
+def _codecs_table(summary: Summary, rankings: Sequence[RankingAt], leaks: Collection[str]) -> list[str]:
+    """Return the table of each codec's best curve at each size, and its footnotes; nothing for fewer than two codecs.
+
+    Codecs stand in :func:`codec_order`.
+    """
+    codecs = codec_order(rankings)
+    if len(codecs) < 2:
+        return []
+    notes, rows = Footnotes(), []
+    for codec in codecs:
+        cells = []
+        for place in (ranking.codecs.get(codec) for ranking in rankings):
+            name = place.curve.name if place else codec
+            remark = ("" if name == codec else name) + (f":{LEAK}" if name in leaks else "")
+            cells.append(_placed(summary, place) + (notes.mark(remark.lstrip(": ")) if place and remark else ""))
+        rows.append([codec, *cells])
+    paragraphs = [markdown_table(["codec", *(f"{size:,} B" for size in BUDGETS)], rows)]
+    if footnotes := notes.lines():
+        paragraphs.append("  \n".join(footnotes))
+    without = {curve.codec: None for curve in summary.curves(summary.ranked_by).values() if curve.codec not in codecs}
+    return [*paragraphs, *([f"No value at any of these sizes: {', '.join(without)}."] if without else [])]
+
+
+def _curves_table(summary: Summary, mask: str, rankings: Sequence[RankingAt], leaks: Collection[str]) -> list[str]:
+    """Return the table of all curves in the run's order, folded if it is long, and its footnote."""
+    notes, rows = Footnotes(), []
+    for name, curve in summary.curves(summary.ranked_by, mask).items():
+        marks = notes.mark(LEAK.strip()) if name in leaks else ""
+        cells = [_placed(summary, ranking.curves.get(name)) for ranking in rankings]
+        rows.append([name + marks, *cells, _extent(curve)])
     headers = ["curve", *(f"{size:,} B" for size in BUDGETS), "measured from, to"]
-    return markdown_table(headers, rows, left=(0, len(headers) - 1))
+    table = markdown_table(headers, rows, left=(0, len(headers) - 1))
+    return [folded(table, f"{len(rows)} curves"), *notes.lines()]
+
+
+def _placed(summary: Summary, place: Place | None) -> str:
+    """Return the rank and the value: ``2= 0.0692``, ``3. 0.0823``; a dash for None."""
+    if place is None:
+        return NONE
+    value = number(place.value, str(summary.metrics[summary.ranked_by].get("unit") or ""))
+    text = f"{place.rank}{'=' if place.shared else '.'} {value}"
+    return f"**{text}**" if place.rank == 1 else text
 
 
 def _extent(curve: Curve) -> str:
@@ -98,7 +132,7 @@ def _verdict(summary: Summary, curve: Curve, baseline: Curve, mask: str) -> str:
         unit = str(summary.metrics[metric].get("unit") or "")
         return without_overlap(curve, baseline, unit, higher_is_better=summary.higher_is_better(metric)) + "."
     by_outcome: dict[str, list[Comparison]] = {"beats": [], "level": [], "loses": []}
-    for comparison in found:
+    for comparison in corrected(found):
         by_outcome[comparison.outcome].append(comparison)
     said = [
         f"{verb} {', '.join(_figures(summary, c) for c in by_outcome[outcome])}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def leaderboard_frame(run: Run) -> pd.DataFrame:
-    """Return one row per operating point and mask variant, ranked rows first (rank within the variant).
+    """Return one row per operating point and mask variant, ranked rows first (rank within the variant), budgets last.
 
     Each metric M gives the columns ``M`` (mean), ``M low`` and ``M high`` (95 % interval), ``M p5``, ``M p50``,
     ``M p95``, ``M worst``, ``M worst picture`` and ``M baseline`` (the baseline at the row's cost in
@@ -48,11 +48,13 @@ def _plain(value: object) -> object:
 
 
 def _records(run: Run, summary: Summary) -> list[dict[str, Any]]:
-    asked = requested_points(run.manifest["points"])
-    others = [label for label in summary.points if label not in set(asked)]
+    asked = set(requested_points(run.manifest["points"]))
+    ranking = [label for label in summary.points if label in asked]
+    others = [label for label in summary.points if label not in asked]
     rows = []
     for mask in (WHOLE, FACE) if summary.has_masks else (WHOLE,):
-        ranked = ranked_rows(summary, asked, mask) + [(None, row) for _, row in ranked_rows(summary, others, mask)]
+        ranked = ranked_rows(summary, ranking, mask) + [(None, row) for _, row in ranked_rows(summary, others, mask)]
+        ranked += [(None, row) for row in summary.rows if row.budget is not None and row.mask == mask]
         rows += [_record(run, summary, rank, row) for rank, row in ranked]
     return rows
 
@@ -66,6 +68,8 @@ def _record(run: Run, summary: Summary, rank: int | None, row: Row) -> dict[str,
         "codec": row.codec,
         "curve": row.curve,
         "mask": row.mask,
+        "budget": float("nan") if row.budget is None else row.budget,
+        "downscale": row.downscale,
         "requested": bool(about.get("requested", True)),
         "pictures": row.pictures,
         "failures": row.failed,

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from facebench.analysis.summary import summarise
 from facebench.report.bd_rate import bd_rate_section
-from facebench.report.details import metrics_table, origin_lines, provenance_table, spread_table
+from facebench.report.budgets import budgets_sections
+from facebench.report.cost import break_even_section, cost_section
+from facebench.report.details import badges, metrics_table, origin_lines, provenance_table, spread_table
 from facebench.report.equal_bytes import equal_bytes_sections
 from facebench.report.frame import leaderboard_csv, leaderboard_frame, leaderboard_json
 from facebench.report.standings import standings
@@ -28,12 +30,17 @@ def leaderboard_markdown(run: Run, *, view: str = "default") -> str:
     """
     chosen = view_named(view)
     summary, manifest = summarise(run), run.manifest
-    paragraphs = [f"# facebench leaderboard: {run.name}", *data_lines(manifest)]
+    paragraphs = [f"# facebench leaderboard: {run.name}", badges(summary, manifest), *data_lines(manifest)]
     if chosen.note:
         paragraphs.append(chosen.note)
-    paragraphs += standings(summary, manifest, chosen)
-    paragraphs += ["## At equal bytes", *equal_bytes_sections(summary, manifest["points"])]
-    paragraphs += bd_rate_section(summary)
+    if summary.points:
+        paragraphs += standings(summary, manifest, chosen)
+        paragraphs += ["## At equal bytes", *equal_bytes_sections(summary, manifest["points"])]
+        paragraphs += bd_rate_section(summary)
+        paragraphs += break_even_section(summary)
+    paragraphs += budgets_sections(summary)
+    paragraphs += cost_section(summary, run)
+    paragraphs.append("Which groups of faces fare worse, and the worst pictures of each codec: groups.md beside this.")
     paragraphs += ["## Spread over pictures", spread_table(summary)]
     paragraphs += ["## Provenance", provenance_table(summary, manifest), *_problems(manifest)]
     paragraphs += ["## Metrics", metrics_table(summary.metrics)]

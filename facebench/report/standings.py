@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from facebench.analysis.ranking import ranked_rows, requested_points
 from facebench.analysis.summary import FACE, Row, Summary
+from facebench.report.details import trained_on
 from facebench.report.text import (
     NONE,
     Footnotes,
     byte_count,
     counted,
+    folded,
     markdown_table,
     number,
     plain,
@@ -25,7 +28,7 @@ from facebench.report.views import Column, View
 def standings(summary: Summary, manifest: Mapping[str, Any], view: View) -> list[str]:
     """Return the main table, the baseline's own points below it, and their footnotes, as paragraphs."""
     points, columns, notes = manifest["points"], view.columns(summary.metrics), Footnotes()
-    asked = requested_points(points)
+    asked = requested_points({label: points[label] for label in summary.points})
     added = [label for label in summary.points if label not in set(asked)]
     paragraphs = [_table(summary, manifest, asked, columns, notes)]
     if added:
@@ -54,11 +57,13 @@ def _table(
     order: list[tuple[int | None, Row]] = [(None, row) for row in map(summary.row, points) if row]
     if ranked:
         order = ranked_rows(summary, points)
+    sharing = Counter(rank for rank, _ in order)
     cells = []
     for rank, row in order:
-        marks = "".join(notes.mark(text) for text in flags(row, manifest))
+        marks = " ".join(notes.mark(text) for text in (*flags(row, manifest), *_origin(row, manifest)))
         figures = _figures(summary, row, columns, against_baseline=ranked)
-        cells.append([str(rank or NONE), row.point + marks, *figures])
+        shown = f"{rank}{'=' if sharing[rank] > 1 else ''}" if rank else NONE
+        cells.append([shown, row.point + marks, *figures])
         face = summary.row(row.point, FACE)
         over_face = (
             ["n/a"] * len(figures) if face is None else _figures(summary, face, columns, against_baseline=ranked)
@@ -71,7 +76,9 @@ def _table(
         headers.append(f"{column.header} [95 % CI]" if column.metric == summary.ranked_by else column.header)
     if summary.baseline_curve and ranked:
         headers.append(f"{summary.baseline_curve} {summary.ranked_by} at same bytes")
-    return markdown_table([*headers, "decoder weights"], cells, left=(headers.index("codec"),))
+    table = markdown_table([*headers, "decoder weights"], cells, left=(headers.index("codec"),))
+    by = f", ranked by mean {summary.ranked_by} whatever the bytes" if ranked else ""
+    return folded(table, f"{counted(len(order), 'operating point')}{by}")
 
 
 def _figures(summary: Summary, row: Row, columns: Sequence[Column], *, against_baseline: bool) -> list[str]:
@@ -122,12 +129,27 @@ def flags(row: Row, manifest: Mapping[str, Any]) -> list[str]:
     return texts
 
 
+def _origin(row: Row, manifest: Mapping[str, Any]) -> list[str]:
+    """Return where a row comes from: the weights of its codec, and in several runs the command that measured it."""
+    about, texts = manifest["points"][row.point], []
+    if digest := about.get("weights_digest"):
+        digests = {other.get("weights_digest") for other in manifest["points"].values() if other["curve"] == row.curve}
+        weights = f"weights {digest[:12]}" if len(digests) == 1 else "weights of its own for each point (Provenance)"
+        trained = trained_on(about.get("trained_on"))
+        texts.append(f"{weights}, trained on {trained}" if trained else weights)
+    commands = {run["name"]: run["command"] for run in manifest.get("runs") or []}
+    if about.get("run") in commands:
+        texts.append(f"measured by `{commands[about['run']]}`")
+    return texts
+
+
 def _explanation(summary: Summary) -> str:
     text = (
         f"Ranked by mean {summary.ranked_by} over whole pictures, whatever the bytes: the tables at equal bytes below "
-        "are the fair comparison. X: whole pictures; X+Mask: face pixels only. Bytes: mean per picture of the payload "
-        "that decode is given; ratio: raw 24-bit size / mean bytes. "
-        "CI: bootstrap over identities (pictures where unknown)."
+        "are the fair comparison. Rank: 1 + the number of rows that are significantly better (paired, after Holm's "
+        "correction for all pairs); = marks ties, which stand in the order of their names. X: whole pictures; X+Mask: "
+        "face pixels only. Bytes: mean per picture of the payload that decode is given; ratio: raw 24-bit size / mean "
+        "bytes. CI: bootstrap over identities (pictures where unknown)."
     )
     if summary.baseline_curve:
         text += (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 
 #: Stands where there is no value.
 NONE = "–"
+#: Tables of more rows are folded.
+LONG_TABLE = 40
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -64,6 +67,17 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: 
     align = ["left" if column in left else "right" for column in range(len(headers))]
     # Every cell is text already: tabulate must not parse it as a number again.
     return str(tabulate(cells, [_cell(h) for h in headers], "github", disable_numparse=True, colalign=align))
+
+
+def folded(table: str, title: str) -> str:
+    """Return a markdown table of more than :data:`LONG_TABLE` rows as a <details> element that shows ``title``.
+
+    A shorter one is returned as it is.
+    """
+    if table.count("\n") - 1 <= LONG_TABLE:
+        return table
+    # Without the empty lines GitHub takes the table for HTML.
+    return f"<details>\n<summary>{html.escape(title)}</summary>\n\n{table}\n\n</details>"
 
 
 def _cell(text: str) -> str:

@@ -24,6 +24,8 @@ def faults(spec: CodecSpec, registry: Registry) -> list[str]:
         found += _setting_faults(setting)
     if spec.rate_setting is not None and spec.rate_setting not in names:
         found.append(f"rate setting '{spec.rate_setting}' is not among the settings")
+    elif spec.budget_setting is not None and spec.budget_setting not in names:
+        found.append(f"budget setting '{spec.budget_setting}' is not among the settings")
     elif spec.sweep and spec.rate_setting is None:
         found.append("there is a sweep, but no rate setting")
     elif not found:

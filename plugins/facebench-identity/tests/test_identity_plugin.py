@@ -1,4 +1,4 @@
-"""The metrics of facebench-identity: embeddings are dlib's, misses as defined, any picture is scored, on request."""
+"""The metrics of facebench-identity: embeddings are dlib's, rates as defined, any picture is scored, on request."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from numpy.typing import NDArray
 dlib = pytest.importorskip("dlib", reason="the identity metrics need dlib: pip install plugins/facebench-identity")
 pytest.importorskip("facebench_identity", reason="not installed: pip install plugins/facebench-identity")
 
-from facebench_identity import embedding
+from facebench_identity.alignment import face_chip, face_rectangles
+from facebench_identity.distances import distances
+from facebench_identity.embedding import embeddings
+from facebench_identity.landmarks import score as landmark_score
+from facebench_identity.models import LANDMARKS_5, LANDMARKS_68, NETWORK, model_file
+from facebench_identity.network import describe_faces
 from facebench_identity.retrieval import misses
 from facebench_identity.score import score
+from facebench_identity.verification import false_accept_threshold, rejections
 
 from facebench import WholeSet
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
@@ -24,7 +30,7 @@ from facebench.data.imageset import ImageSet
 from facebench.plugins import load_registry
 from facebench.runner import plan_metrics
 
-COLUMNS = ["ID-distance", "ID-error", "ID-miss", "ID-miss-other"]
+COLUMNS = ["ID-distance", "ID-error", "ID-FRR", "ID-FRR-other", "ID-miss", "ID-miss-other"]
 COUNT = 4
 
 
@@ -76,29 +82,51 @@ def blurred(images: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
     return np.stack([cv2.GaussianBlur(image, (0, 0), sigma) for image in images])
 
 
-def test_the_plugin_brings_one_family_that_has_to_be_asked_for() -> None:
+def test_the_plugin_brings_two_families_that_have_to_be_asked_for() -> None:
     registry = load_registry("identity")
     assert registry.problems == []
     assert [k for k, owner in registry.origins.items() if owner.startswith("facebench-identity ")] == [
-        "metric identity"
+        "metric identity",
+        "metric landmarks",
     ]
-    assert "identity" not in [metric.name for metric in plan_metrics(registry)]
-    (metric,) = plan_metrics(registry, "identity")
-    assert [column.name for column in metric.columns] == COLUMNS
+    assert not {"identity", "landmarks"} & {metric.name for metric in plan_metrics(registry)}
+    identity, landmarks = plan_metrics(registry, "identity,landmarks")
+    assert [column.name for column in identity.columns] == COLUMNS
+    assert [column.name for column in landmarks.columns] == ["Landmark-NME"]
+
+
+def test_the_network_is_dlibs_own(faces: NDArray[np.uint8]) -> None:
+    """Also on what is no face, on any number of chips, and on views that own no memory."""
+    rng = np.random.default_rng(1)
+    rough = cv2.resize(rng.integers(0, 256, (10, 10, 3), np.uint8), (150, 150), interpolation=cv2.INTER_CUBIC)
+    chips = [rough, np.zeros_like(rough), np.full_like(rough, 255), rough[::-1]]
+    dlibs = dlib.face_recognition_model_v1(str(model_file(NETWORK)))
+    theirs = np.array([dlibs.compute_face_descriptor(np.ascontiguousarray(chip)) for chip in chips])
+    np.testing.assert_allclose(describe_faces(chips), theirs, atol=1e-5)
+    np.testing.assert_allclose(describe_faces(chips * 5), np.tile(theirs, (5, 1)), atol=1e-5)
+    assert describe_faces([]).shape == (0, 128)
 
 
 def test_embeddings_are_dlibs_own_of_the_whole_picture(faces: NDArray[np.uint8]) -> None:
     """dlib cuts the chip by itself where it is given the picture and the landmarks: another path to the same."""
-    ours = embedding.embeddings(faces, faces)
-    models = embedding._models()
-    network = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
-    landmarker = dlib.shape_predictor(str(models / "shape_predictor_5_face_landmarks.dat"))
+    ours = embeddings(faces, faces, face_rectangles(faces))
+    network = dlib.face_recognition_model_v1(str(model_file(NETWORK)))
+    landmarker = dlib.shape_predictor(str(model_file(LANDMARKS_5)))
     for face, found in zip(faces[:3], ours[:3], strict=True):
         picture = cv2.resize(face, (256, 256), interpolation=cv2.INTER_CUBIC)
         rectangles, scores, _ = dlib.get_frontal_face_detector().run(picture, 0, -0.5)
         rectangle = rectangles[int(np.argmax(scores))] if rectangles else dlib.rectangle(45, 78, 211, 244)
         theirs = network.compute_face_descriptor(picture, landmarker(picture, rectangle))
         np.testing.assert_allclose(found, theirs, atol=1e-4)
+
+
+def test_a_picture_without_a_face_is_cut_at_the_fixed_rectangle() -> None:
+    flat = np.full((1, 64, 64, 3), 128, np.uint8)
+    (rectangle,) = face_rectangles(flat)
+    assert rectangle.tolist() == [-1, -1, -1, -1]
+    np.testing.assert_array_equal(
+        face_chip(flat[0], flat[0], rectangle), face_chip(flat[0], flat[0], np.array([45, 78, 211, 244]))
+    )
 
 
 def test_a_perfect_copy_is_the_same_person_at_distance_0(faces: NDArray[np.uint8]) -> None:
@@ -141,7 +169,7 @@ def test_misses_are_those_of_the_definition() -> None:
     identities = (*rng.choice(["", *"abcdefgh"], 58), "alone", "alone too")
     rows = np.sort(rng.permutation(60)[:20])
     rows[-1] = 59
-    miss, miss_other = misses(found, gallery, identities, rows)
+    miss, miss_other = misses(distances(found, gallery), identities, rows)
     for index, row in enumerate(rows):
         others = [j for j in range(60) if identities[j]]
         order = sorted(others, key=lambda j: sum((gallery[j] - found[index]) ** 2))
@@ -155,6 +183,62 @@ def test_misses_are_those_of_the_definition() -> None:
         else:
             assert np.isnan(miss_other[index])
     assert {0.0, 1.0} <= set(miss[~np.isnan(miss)])
+
+
+def test_the_threshold_accepts_1_percent_of_pairs_of_two_persons() -> None:
+    rng = np.random.default_rng(4)
+    gallery = rng.normal(size=(300, 3)) / 4
+    identities = tuple(rng.choice(["", *"abcdefgh"], 300))
+    apart = np.array(
+        [
+            np.linalg.norm(gallery[i] - gallery[j])
+            for i in range(300)
+            for j in range(i)
+            if identities[i] and identities[j] and identities[i] != identities[j]
+        ]
+    )
+    threshold = false_accept_threshold(gallery, identities)
+    assert np.mean(apart < threshold) <= 0.01 < np.mean(apart < threshold + 0.0002)
+    assert np.isnan(false_accept_threshold(gallery[:30], identities[:30]))  # too few pairs to tell
+    assert np.isnan(false_accept_threshold(gallery, ("alone",) * 300))
+
+
+def test_rejections_are_at_or_beyond_the_threshold() -> None:
+    apart = np.array([[0.5, 0.7, 0.6, 0.1], [0.2, 0.61, 0.9, 0.1], [0.0, 0.0, 0.0, 0.9]])
+    own, others = rejections(apart, 0.6, ("a", "a", "a", "b"), np.array([0, 1, 3]))
+    assert own.tolist() == [0, 1, 1]
+    assert others[:2].tolist() == [1, 0.5] and np.isnan(others[2])
+    own, others = rejections(apart, 0.6, ("", "", "", "b"), np.array([0, 1, 3]))
+    assert own.tolist() == [0, 1, 1] and np.isnan(others).all()
+    for nothing in (rejections(apart, 0.6, None, np.arange(3)), rejections(apart, np.nan, ("a",) * 4, np.arange(3))):
+        assert np.isnan(nothing).all()
+
+
+def test_landmark_error_is_dlibs_points_moved_in_parts_of_the_eye_distance(faces: NDArray[np.uint8]) -> None:
+    """Against dlib used directly, in the rectangle that it finds in the original."""
+    decoded = blurred(faces, 3)
+    found = landmark_score(faces, decoded, None, whole_set(faces, "landmarks"))["Landmark-NME"]
+    assert found.shape == (1, COUNT) and found.dtype == np.float64
+    predictor = dlib.shape_predictor(str(model_file(LANDMARKS_68)))
+    for face, spoilt, error in zip(faces, decoded, found[0], strict=True):
+        before, after = (cv2.resize(x, (256, 256), interpolation=cv2.INTER_CUBIC) for x in (face, spoilt))
+        rectangles, scores, _ = dlib.get_frontal_face_detector().run(before, 0, -0.5)
+        if not rectangles:
+            assert np.isnan(error)
+            continue
+        shapes = [predictor(picture, rectangles[int(np.argmax(scores))]) for picture in (before, after)]
+        points = np.array([[(shape.part(k).x, shape.part(k).y) for k in range(68)] for shape in shapes], float)
+        eyes = np.hypot(*(points[0, 36] - points[0, 45]))
+        assert error == pytest.approx(np.hypot(*(points[1] - points[0]).T).mean() / eyes)
+    assert np.isfinite(found).any()
+
+
+def test_landmarks_do_not_move_in_a_copy_and_mean_nothing_without_a_face(faces: NDArray[np.uint8]) -> None:
+    pictures = np.concatenate([faces[:2], np.full((1, 64, 64, 3), 128, np.uint8)])
+    masks = np.ones((3, 64, 64), bool)
+    found = landmark_score(pictures, pictures, masks, whole_set(pictures, "copies"))["Landmark-NME"]
+    assert np.isnan(found[0, 2])
+    assert set(found[0, :2][np.isfinite(found[0, :2])]) <= {0.0}
 
 
 def test_real_people_are_told_apart_until_the_picture_is_spoilt(

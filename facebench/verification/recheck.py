@@ -1,0 +1,202 @@
+"""Encodes, decodes and scores published rows again, and compares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from facebench.data.imageset import ImageSet
+from facebench.errors import FacebenchError
+from facebench.hookspecs import MetricSpec
+from facebench.measure import OK, CodecTask, Pictures, SetFacts, codec_facts, decode_shard, encode_shard
+from facebench.plugins import Registry
+from facebench.store import Run
+from facebench.verification.rebuild import Rebuilt, not_installed, rebuild
+from facebench.verification.sample import sample_rows
+
+#: How far a score may be off: absolutely for values up to 1, relatively above. Records are float32.
+TOLERANCE = 1e-4
+#: How near the quality of another payload must be for another machine's rounding to be the likely reason.
+SAME_QUALITY = 1e-2
+
+Progress = Callable[[int], None]
+
+
+@dataclass
+class CodecCheck:
+    """What became of a codec's rows: those checked, identical, within tolerance, and one line per differing one."""
+
+    codec: str
+    rows: int = 0
+    identical: int = 0
+    within: int = 0
+    differing: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """All codecs' checks; ``differences`` from the manifest beside the rows, and what could not be checked."""
+
+    codecs: tuple[CodecCheck, ...]
+    differences: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that were measured again."""
+        return sum(check.rows for check in self.codecs)
+
+    @property
+    def differing(self) -> int:
+        """The number of rows that came out otherwise."""
+        return sum(len(check.differing) for check in self.codecs)
+
+    @property
+    def ok(self) -> bool:
+        """Whether rows were checked, and nothing differs."""
+        return bool(self.rows) and not self.differing and not self.differences
+
+
+def recheck(
+    run: Run,
+    images: ImageSet,
+    registry: Registry,
+    *,
+    count: int = 200,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = lambda done: None,
+) -> Recheck:
+    """Measure ``count`` random rows (operating point x picture) of ``run`` again and compare.
+
+    ``images`` must be the run's image set. ``progress`` is called with the rows just done. Codecs and metrics that
+    are not installed are skipped and named.
+    """
+    points: dict[str, Any] = run.manifest["points"]
+    rebuilt, differences, skipped = _rebuilt(points, registry)
+    metrics, columns, versions, unknown = _metrics(run, registry)
+    differences += versions
+    skipped += unknown
+    tasks = {}
+    for name, found in rebuilt.items():
+        task = CodecTask(found.spec, found.point, images.size, device)
+        facts = codec_facts(task)
+        if facts.problem:
+            skipped.append(f"{name} cannot be made here: skipped ({facts.problem})")
+            continue
+        tasks[name] = task
+        differences += _weights(found.spec.name, points[name], facts.weights_digest, facts.weights_bytes)
+    sample = sample_rows(run.records, list(tasks), count, seed)
+    recorded = run.records.groupby("point", sort=False, observed=True).indices
+    checks: dict[str, CodecCheck] = {}
+    of = SetFacts(len(images), images.digest, images.identities)
+    for name, positions in sample.items():
+        rows = run.records.iloc[recorded[name]]
+        check = checks.setdefault(tasks[name].spec.name, CodecCheck(tasks[name].spec.name))
+        learned = bool(points[name].get("weights_bytes"))
+        for position in positions:
+            pictures = Pictures(images.images_file, images.masks_file, position, position + 1, of)
+            _compare(check, rows[rows["position"] == position], tasks[name], pictures, metrics, columns, learned)
+            progress(1)
+    return Recheck(tuple(checks.values()), tuple(dict.fromkeys(differences)), tuple(dict.fromkeys(skipped)))
+
+
+def _rebuilt(points: Mapping[str, Any], registry: Registry) -> tuple[dict[str, Rebuilt], list[str], list[str]]:
+    rebuilt: dict[str, Rebuilt] = {}
+    differences: list[str] = []
+    skipped: list[str] = []
+    for name, entry in points.items():
+        try:
+            rebuilt[name] = rebuild(name, entry, registry)
+            differences += rebuilt[name].differences
+        except FacebenchError as error:
+            skipped.append(not_installed(entry, error))
+    return rebuilt, differences, skipped
+
+
+def _metrics(run: Run, registry: Registry) -> tuple[list[MetricSpec], set[str], list[str], list[str]]:
+    """Return the metric families to compute, the columns to compare, and lines: other versions, not installed."""
+    published: dict[str, Any] = run.manifest["metrics"]
+    known = {
+        column.name: (metric, column)
+        for metric in registry.metrics.values()
+        for column in metric.columns
+        if column.name in published
+    }
+    skipped = [f"metric {name} is not installed here: not compared" for name in published if name not in known]
+    differences = []
+    same: dict[str, MetricSpec] = {}
+    for name, (metric, column) in known.items():
+        if column.version == published[name]["version"]:
+            same[name] = metric
+        else:
+            differences.append(f"{name} is version {column.version} here, the run's was {published[name]['version']}")
+    return list(dict.fromkeys(same.values())), set(same), differences, skipped
+
+
+def _weights(codec: str, entry: Mapping[str, Any], digest: str | None, size: int) -> list[str]:
+    if digest != entry.get("weights_digest"):
+        ours, theirs = (str(text)[:12] if text else "none" for text in (digest, entry.get("weights_digest")))
+        return [f"the weights of {codec} have the digest {ours} here, the run's had {theirs}"]
+    if size != int(entry.get("weights_bytes") or 0):
+        return [f"the weights of {codec} have {size:,} bytes here, the run's had {entry.get('weights_bytes') or 0:,}"]
+    return []
+
+
+def _compare(
+    check: CodecCheck,
+    recorded: pd.DataFrame,
+    task: CodecTask,
+    pictures: Pictures,
+    metrics: Sequence[MetricSpec],
+    columns: Collection[str],
+    learned: bool,
+) -> None:
+    """Measure one picture at one operating point and enter in ``check`` how it compares with its ``recorded`` rows.
+
+    ``columns`` are those of ``metrics`` to compare; a value that was not recorded is not compared.
+    """
+    whole = recorded[recorded["mask"] == "none"].iloc[0]
+    place = f"{whole['point']}, {whole['picture']}"
+    scored_there = {name for name in columns if name in recorded.columns and recorded[name].notna().any()}
+    wanted = [metric for metric in metrics if scored_there & {column.name for column in metric.columns}]
+    encoded = encode_shard(task, pictures)
+    scored = decode_shard(task, encoded, pictures, wanted)
+    check.rows += 1
+    if scored.statuses[0] != whole["status"]:
+        why = f" ({scored.details[0]})" if scored.details[0] else ""
+        check.differing.append(f"{place}: {scored.statuses[0]}{why}, recorded {whole['status']}")
+        return
+    off, told, same = 0.0, "", True
+    for variant, row in enumerate(recorded.sort_values("mask", ascending=False).to_dict("records")):
+        for name in sorted(scored_there if whole["status"] == OK else ()):
+            if math.isnan(row[name]):
+                continue
+            now = float(scored.scores[name][variant, 0])
+            same = same and np.float32(now) == np.float32(row[name])
+            distance = math.inf if math.isnan(now) else abs(now - row[name]) / max(1.0, abs(row[name]))
+            if distance > off:
+                off = distance
+                where = "" if row["mask"] == "none" else ", face"
+                told = f"{name}{where} {now:.6g}, recorded {row[name]:.6g}"
+    sizes = (len(encoded.payloads[0]), encoded.bits[0])
+    if sizes != (whole["payload_bytes"], whole["bits"]):
+        recorded_sizes = f"{whole['payload_bytes']} ({whole['bits']})"
+        text = f"{place}: payload of {sizes[0]} bytes ({sizes[1]} bits), recorded {recorded_sizes}"
+        if learned and off <= SAME_QUALITY:
+            text += (
+                f"; quality is the same to {off:.1g}, so another machine's floating-point arithmetic may have made a "
+                "learned encoder choose otherwise"
+            )
+        check.differing.append(text)
+    elif off > TOLERANCE:
+        check.differing.append(f"{place}: {told}")
+    elif same:
+        check.identical += 1
+    else:
+        check.within += 1
