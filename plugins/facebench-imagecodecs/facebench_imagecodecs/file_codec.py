@@ -1,4 +1,4 @@
-"""What the four codecs share: files whose headers depend on the settings and the picture size alone.
+"""What most codecs here share: files whose headers depend on the settings and the picture size alone.
 
 A codec knows these headers from a blank picture that it encodes itself. They are checked before the decoder
 library sees a file, so that a damaged payload cannot make it allocate a huge picture, and with
@@ -13,17 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facebench import Codec, CodecError
+from facebench import Codec, CodecError, UnsupportedSize
 
 
 class FileCodec(Codec):
     """A codec of files; a subclass says how they are made, read, and what in them is known beforehand."""
 
     def __init__(self, size: tuple[int, int], *, headerless: bool) -> None:
-        """Make a codec for pictures of ``size`` = (height, width); call it last in a subclass's constructor."""
+        """Make a codec for pictures of ``size`` = (height, width); call it last in a subclass's constructor.
+
+        Raises UnsupportedSize if the library does not encode a picture of this size.
+        """
         super().__init__(size)
         self._headerless = headerless
-        self._learn_headers(self._compress(np.zeros((*size, 3), np.uint8)))
+        try:
+            blank = self._compress(np.zeros((*size, 3), np.uint8))
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise UnsupportedSize(f"the encoder refuses pictures of {size[1]}x{size[0]}: {reason}") from error
+        self._learn_headers(blank)
 
     @abstractmethod
     def _compress(self, image: NDArray[np.uint8]) -> bytes:
@@ -68,3 +76,22 @@ class FileCodec(Codec):
         if image.shape != (*self.size, 3) or image.dtype != np.uint8:
             raise CodecError("the payload is damaged: it decodes to a picture of another shape")
         return image
+
+
+class PrefixedFileCodec(FileCodec):
+    """A codec of files that differ in one stretch only: all known bytes are at the start, or few at the end."""
+
+    _suffix = b""
+
+    @abstractmethod
+    def _prefix_length(self, blank: bytes) -> int:
+        """Return how many bytes of ``blank``, the file of a black picture, all files start with; raises CodecError."""
+
+    def _learn_headers(self, blank: bytes) -> None:
+        self._prefix = blank[: self._prefix_length(blank)]
+
+    def _strip(self, file: bytes) -> bytes:
+        return file[len(self._prefix) : len(file) - len(self._suffix)]
+
+    def _wrap(self, body: bytes) -> bytes:
+        return self._prefix + body + self._suffix

@@ -1,7 +1,8 @@
-"""JPEG 2000 (ITU-T T.800): a bare codestream of one tile-part."""
+"""JPEG 2000 (ITU-T T.800) and its high-throughput form HTJ2K (T.814): a bare codestream of one tile-part."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import imagecodecs
@@ -17,22 +18,15 @@ _SOT_TAIL = b"\x00\x01"  # tile-part 0 of 1
 _TILE_PART_HEADER = len(_SOT_HEAD) + 4 + len(_SOT_TAIL) + len(_SOD)
 
 
-class Jpeg2000(FileCodec):
-    """Lossy JPEG 2000 by OpenJPEG: irreversible colour transform and 9/7 wavelet, no boxes, no comment."""
+class _Codestream(FileCodec):
+    """A codestream without boxes and without the comment that names the encoder."""
 
-    def __init__(self, size: tuple[int, int], *, psnr: int, headerless: bool) -> None:
-        """``psnr`` in dB is what the encoder's rate control aims at."""
-        self._psnr = psnr
-        super().__init__(size, headerless=headerless)
+    @abstractmethod
+    def _encode_codestream(self, image: NDArray[np.uint8]) -> bytes:
+        """Return the library's codestream of ``image``, (height, width, 3) uint8 RGB."""
 
     def _compress(self, image: NDArray[np.uint8]) -> bytes:
-        file = imagecodecs.jpeg2k_encode(
-            image, level=self._psnr, codecformat="J2K", mct=True, reversible=False, numthreads=1
-        )
-        return _without_comment(bytes(file))
-
-    def _decompress(self, file: bytes) -> NDArray[Any]:
-        return imagecodecs.jpeg2k_decode(file, numthreads=1)
+        return _without_comment(self._encode_codestream(image))
 
     def _learn_headers(self, blank: bytes) -> None:
         self._main_header = blank[: _main_header_end(blank)]
@@ -45,18 +39,52 @@ class Jpeg2000(FileCodec):
         return self._main_header + _SOT_HEAD + length + _SOT_TAIL + _SOD + body + _EOC
 
 
+class Jpeg2000(_Codestream):
+    """Lossy JPEG 2000 by OpenJPEG: irreversible colour transform and 9/7 wavelet."""
+
+    def __init__(self, size: tuple[int, int], *, psnr: int, headerless: bool) -> None:
+        """``psnr`` in dB is what the encoder's rate control aims at."""
+        self._psnr = psnr
+        super().__init__(size, headerless=headerless)
+
+    def _encode_codestream(self, image: NDArray[np.uint8]) -> bytes:
+        file = imagecodecs.jpeg2k_encode(
+            image, level=self._psnr, codecformat="J2K", mct=True, reversible=False, numthreads=1
+        )
+        return bytes(file)
+
+    def _decompress(self, file: bytes) -> NDArray[Any]:
+        return imagecodecs.jpeg2k_decode(file, numthreads=1)
+
+
+class Htj2k(_Codestream):
+    """Lossy HTJ2K by OpenJPH: JPEG 2000's transforms, a block coder made for speed, no rate control."""
+
+    def __init__(self, size: tuple[int, int], *, step: float, levels: int, headerless: bool) -> None:
+        """``step`` is the base quantiser step for samples in [0, 1]; ``levels`` those of the 9/7 wavelet."""
+        self._step, self._levels = step, levels
+        super().__init__(size, headerless=headerless)
+
+    def _encode_codestream(self, image: NDArray[np.uint8]) -> bytes:
+        return bytes(imagecodecs.htj2k_encode(image, level=self._step, reversible=False, resolutions=self._levels))
+
+    def _decompress(self, file: bytes) -> NDArray[Any]:
+        # OpenJPH may stop at damage without an error: then what is missing is black, not what the memory held.
+        return imagecodecs.htj2k_decode(file, out=np.zeros((*self.size, 3), np.uint8))
+
+
 def _main_header_end(file: bytes) -> int:
     position = len(_SOC)
     while file[position : position + 2] != _SOT:
         length = int.from_bytes(file[position + 2 : position + 4], "big")
         if length < 2:
-            raise CodecError("OpenJPEG wrote a codestream without a tile")
+            raise CodecError("the encoder wrote a JPEG 2000 codestream without a tile")
         position += 2 + length
     return position
 
 
 def _without_comment(file: bytes) -> bytes:
-    """Return ``file`` without the comment that names the encoder: 39 bytes of no use to a decoder."""
+    """Return ``file`` without the comment that names the encoder: bytes of no use to a decoder."""
     end = _main_header_end(file)
     kept, position = _SOC, len(_SOC)
     while position < end:
