@@ -265,6 +265,8 @@ def decode_shard(task: CodecTask, encoded: Encoded, pictures: Pictures, metrics:
                 whole = (pictures.whole_set(chosen),) if metric.whole_set else ()
                 for name, values in score(originals, decoded[rows], faces, *whole).items():
                     scores[name][: len(values), rows] = values  # the face's row stays NaN where there is none
+            except FacebenchError:
+                raise  # says itself what to do
             except Exception as error:
                 raise PluginError(
                     f"metric '{metric.name}' failed: {describe(error)}; uninstall it or see FACEBENCH_PLUGINS"

@@ -5,7 +5,7 @@ to about 0..1. Every scale and channel has three error maps: of structure (SSIM 
 edges that only the decoded picture has, and of edges that only the original has. Two norms of each map, the mean and
 the 4-norm, are weighted and summed, and the sum is mapped to a score.
 
-The Python package of that name takes one scale fewer below 128 pixels and has another blur, which makes tens of points
+The Python package of that name takes one scale fewer below 225 pixels and has another blur, which makes tens of points
 at 64x64; so the published definition is written out here, for whole batches.
 """
 

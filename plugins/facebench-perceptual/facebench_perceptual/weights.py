@@ -54,16 +54,23 @@ def load_published(weights: PublishedWeights) -> Tensors:
     """
     path = _path(weights)
     try:
-        content = path.read_bytes()
+        digest = _sha256(path)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}; {_advice(weights)}") from error
-    digest = hashlib.sha256(content).hexdigest()
-    del content
     if not digest.startswith(weights.digest):
         raise WeightsError(
             f"{path} is not {weights.file_name}: its SHA-256 begins with {digest[:8]}; {_advice(weights)}"
         )
     return load_tensors(path)
+
+
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex, without holding the file in memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _path(weights: PublishedWeights) -> Path:

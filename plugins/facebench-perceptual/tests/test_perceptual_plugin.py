@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import convolve2d
+from scipy.signal import convolve2d  # type: ignore[import-untyped]
 
 torch = pytest.importorskip("torch", reason="VIF, LPIPS and DISTS need torch")
 pytest.importorskip("facebench_perceptual", reason="not installed: pip install plugins/facebench-perceptual")
@@ -240,7 +240,8 @@ def convolved(x: Floats, weights: Tensors, place: int, stride: int, padding: int
     kernel, bias = (weights[f"features.{place}.{part}"].double().numpy() for part in ("weight", "bias"))
     padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
     windows = sliding_window_view(padded, kernel.shape[2:], axis=(1, 2))[:, ::stride, ::stride]
-    return np.maximum(np.einsum("chwij,ocij->ohw", windows, kernel, optimize=True) + bias[:, None, None], 0)
+    sums = np.einsum("chwij,ocij->ohw", windows, kernel, optimize=True)
+    return np.asarray(np.maximum(sums + bias[:, None, None], 0), np.float64)
 
 
 def test_lpips_is_the_papers() -> None:
