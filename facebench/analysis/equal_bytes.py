@@ -88,7 +88,15 @@ class Resampled:
         A resample whose curve ends just short of ``size`` gives the value at its end: the point estimate lies
         inside the curve, and its resamples scatter about it.
         """
-        return np.array([np.interp(math.log(size), s, v) for s, v in zip(*self._sorted(), strict=True)])
+        log_sizes, values = self._sorted()
+        if log_sizes.shape[1] == 1:
+            return values[:, 0]
+        rows = np.arange(len(log_sizes))
+        after = np.clip((log_sizes <= math.log(size)).sum(axis=1), 1, log_sizes.shape[1] - 1)
+        start, stop = log_sizes[rows, after - 1], log_sizes[rows, after]
+        width = np.where(stop > start, stop - start, 1.0)
+        share = np.clip((math.log(size) - start) / width, 0.0, 1.0)
+        return np.asarray(values[rows, after - 1] + share * (values[rows, after] - values[rows, after - 1]))
 
     def bytes_at(self, value: float, *, higher_is_better: bool = False) -> NDArray[np.float64]:
         """Return the fewest bytes at which each resample reaches ``value``, (resamples,).

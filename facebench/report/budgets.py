@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
 from facebench.analysis.ranking import ranks_of
 from facebench.analysis.summary import FACE, WHOLE, Row, Summary
-from facebench.report.equal_bytes import WHERE
-from facebench.report.text import NONE, byte_count, markdown_table, number, with_interval
+from facebench.report.equal_bytes import LEAK, WHERE, leaking_curves
+from facebench.report.text import (
+    NONE,
+    Footnotes,
+    byte_count,
+    folded_away,
+    markdown_table,
+    number,
+    with_interval,
+)
 
 
-def budgets_sections(summary: Summary) -> list[str]:
+def budgets_sections(summary: Summary, points: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the tables of budgets, whole pictures then face, and all their figures, as paragraphs.
 
-    Empty for a run without budgets.
+    ``points`` are the manifest's entries. Empty for a run without budgets.
     """
     if not summary.budgets:
         return []
     names = dict.fromkeys(_name(row) for row in summary.rows if row.budget is not None)
     hopeless = [name for name in names if not any(row.pictures for row in _rows(summary, name, WHOLE))]
+    shown = [name for name in names if name not in hopeless]
+    leaks = leaking_curves(points)
     paragraphs = ["## Byte budgets"]
     for mask in (WHOLE, FACE) if summary.has_masks else (WHOLE,):
-        paragraphs += [f"### {summary.ranked_by} over {WHERE[mask]}", _overview(summary, mask, names, hopeless)]
+        paragraphs.append(f"### {summary.ranked_by} over {WHERE[mask]}")
+        paragraphs += _overview(summary, summary.ranked_by, mask, shown, leaks)
     paragraphs.append(
         "Each picture is coded with the codec's best setting that fits (one byte names it where the codec does not "
         "choose by itself). In brackets the share of pictures that fit, where not all do: figures are then over "
@@ -30,9 +45,12 @@ def budgets_sections(summary: Summary) -> list[str]:
     )
     if hopeless:
         paragraphs.append(f"Fits no picture into any of these budgets: {', '.join(hopeless)}.")
-    details = _details(summary, [name for name in names if name not in hopeless])
-    paragraphs.append(f"<details><summary>Bytes used, spread and worst faces</summary>\n\n{details}\n\n</details>")
-    return paragraphs
+    others = [metric for metric in summary.metrics if metric != summary.ranked_by]
+    for metric in others:
+        better = "higher" if summary.higher_is_better(metric) else "lower"
+        table = "\n\n".join(_overview(summary, metric, WHOLE, shown, leaks))
+        paragraphs.append(folded_away(table, f"{metric} over whole pictures ({better} is better)"))
+    return [*paragraphs, folded_away(_details(summary, shown), "Bytes used, spread and worst faces")]
 
 
 def _name(row: Row) -> str:
@@ -43,32 +61,36 @@ def _rows(summary: Summary, name: str, mask: str) -> list[Row]:
     return [row for row in summary.rows if row.budget is not None and row.mask == mask and _name(row) == name]
 
 
-def _overview(summary: Summary, mask: str, names: dict[str, None], hopeless: list[str]) -> str:
-    best = {budget: best_rows(summary, budget, mask) for budget in summary.budgets}
-    unit = str(summary.metrics[summary.ranked_by].get("unit") or "")
-    lines = []
+def _overview(summary: Summary, metric: str, mask: str, names: list[str], leaks: Collection[str]) -> list[str]:
+    best = {budget: best_rows(summary, metric, budget, mask) for budget in summary.budgets}
+    unit = str(summary.metrics[metric].get("unit") or "")
+    notes, lines = Footnotes(), []
     for name in names:
-        if name in hopeless:
-            continue
-        by_budget = {row.budget: row for row in _rows(summary, name, mask)}
+        rows = _rows(summary, name, mask)
+        by_budget = {row.budget: row for row in rows}
         cells = []
         for budget in summary.budgets:
             row = by_budget.get(budget)
-            value = number(row.metrics[summary.ranked_by].mean, unit) if row and row.pictures else NONE
+            value = number(row.metrics[metric].mean, unit) if row and row.pictures else NONE
             if row and row.pictures and row.failed:
                 value += f" ({100 * row.pictures / (row.pictures + row.failed):.0f} %)"
             cells.append(f"**{value}**" if row and row.point in best[budget] else value)
-        lines.append([name, *cells])
-    return markdown_table(["codec", *(f"{budget:,} B" for budget in summary.budgets)], lines)
+        mark = notes.mark(LEAK.strip()) if rows[0].curve in leaks else ""
+        lines.append([name + mark, *cells])
+    table = markdown_table(["codec", *(f"{budget:,} B" for budget in summary.budgets)], lines)
+    return [table, *notes.lines()]
 
 
-def best_rows(summary: Summary, budget: int, mask: str = WHOLE) -> set[str]:
-    """Return the points of rank 1 at ``budget`` by ``summary.ranked_by``: the first, and its ties.
+def best_rows(summary: Summary, metric: str, budget: int, mask: str = WHOLE) -> set[str]:
+    """Return the points of rank 1 at ``budget`` by ``metric``: the first, and its ties.
 
     Only points into which every picture fits count.
     """
-    metric = summary.ranked_by
-    rows = [row for row in summary.rows if (row.budget, row.mask) == (budget, mask) and row.pictures and not row.failed]
+    rows = [
+        row
+        for row in summary.rows
+        if (row.budget, row.mask) == (budget, mask) and not row.failed and math.isfinite(row.metrics[metric].mean)
+    ]
     resampled = [summary.resampled[row.point, mask, metric] for row in rows] if summary.resampled else []
     ranks = ranks_of(
         [row.metrics[metric].mean for row in rows],

@@ -11,7 +11,7 @@ from facebench.analysis.equal_bytes import BUDGETS
 from facebench.analysis.ranking import Place, RankingAt, codec_order, ranking_at
 from facebench.analysis.significance import Comparison, compare_at, corrected
 from facebench.analysis.summary import FACE, WHOLE, Summary
-from facebench.report.text import NONE, Footnotes, byte_count, counted, folded, markdown_table, number
+from facebench.report.text import NONE, Footnotes, byte_count, counted, folded, folded_away, markdown_table, number
 
 #: How reports name a mask variant.
 WHERE = {WHOLE: "whole pictures", FACE: "the face"}
@@ -28,7 +28,7 @@ def equal_bytes_sections(summary: Summary, points: Mapping[str, Mapping[str, Any
     paragraphs = []
     for mask in (WHOLE, FACE) if summary.has_masks else (WHOLE,):
         rankings = [ranking_at(summary, summary.ranked_by, mask, size) for size in BUDGETS]
-        if table := _codecs_table(summary, rankings, leaks):
+        if table := _codecs_table(summary, summary.ranked_by, rankings, leaks):
             paragraphs += [f"### Who is better at how many bytes, over {WHERE[mask]}", *table]
         paragraphs.append(f"### {summary.ranked_by} over {WHERE[mask]}")
         paragraphs += _curves_table(summary, mask, rankings, leaks)
@@ -45,7 +45,20 @@ def equal_bytes_sections(summary: Summary, points: Mapping[str, Mapping[str, Any
     return paragraphs
 
 
-def _codecs_table(summary: Summary, rankings: Sequence[RankingAt], leaks: Collection[str]) -> list[str]:
+def other_metrics_section(summary: Summary, points: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return each codec's best curve at equal bytes in the metrics that nothing is ranked by, folded, as paragraphs."""
+    leaks = leaking_curves(points)
+    paragraphs = []
+    for metric in summary.metrics:
+        if metric != summary.ranked_by:
+            rankings = [ranking_at(summary, metric, WHOLE, size) for size in BUDGETS]
+            if table := _codecs_table(summary, metric, rankings, leaks):
+                better = "higher" if summary.higher_is_better(metric) else "lower"
+                paragraphs.append(folded_away("\n\n".join(table), f"{metric} ({better} is better)"))
+    return ["### By the other metrics, over whole pictures", *paragraphs] if paragraphs else []
+
+
+def _codecs_table(summary: Summary, metric: str, rankings: Sequence[RankingAt], leaks: Collection[str]) -> list[str]:
     """Return the table of each codec's best curve at each size, and its footnotes; nothing for fewer than two codecs.
 
     Codecs stand in :func:`codec_order`.
@@ -59,7 +72,9 @@ def _codecs_table(summary: Summary, rankings: Sequence[RankingAt], leaks: Collec
         for place in (ranking.codecs.get(codec) for ranking in rankings):
             name = place.curve.name if place else codec
             remark = ("" if name == codec else name) + (f":{LEAK}" if name in leaks else "")
-            cells.append(_placed(summary, place) + (notes.mark(remark.lstrip(": ")) if place and remark else ""))
+            cells.append(
+                _placed(summary, metric, place) + (notes.mark(remark.lstrip(": ")) if place and remark else "")
+            )
         rows.append([codec, *cells])
     paragraphs = [markdown_table(["codec", *(f"{size:,} B" for size in BUDGETS)], rows)]
     if footnotes := notes.lines():
@@ -73,18 +88,18 @@ def _curves_table(summary: Summary, mask: str, rankings: Sequence[RankingAt], le
     notes, rows = Footnotes(), []
     for name, curve in summary.curves(summary.ranked_by, mask).items():
         marks = notes.mark(LEAK.strip()) if name in leaks else ""
-        cells = [_placed(summary, ranking.curves.get(name)) for ranking in rankings]
+        cells = [_placed(summary, summary.ranked_by, ranking.curves.get(name)) for ranking in rankings]
         rows.append([name + marks, *cells, _extent(curve)])
     headers = ["curve", *(f"{size:,} B" for size in BUDGETS), "measured from, to"]
     table = markdown_table(headers, rows, left=(0, len(headers) - 1))
     return [folded(table, f"{len(rows)} curves"), *notes.lines()]
 
 
-def _placed(summary: Summary, place: Place | None) -> str:
+def _placed(summary: Summary, metric: str, place: Place | None) -> str:
     """Return the rank and the value: ``2= 0.0692``, ``3. 0.0823``; a dash for None."""
     if place is None:
         return NONE
-    value = number(place.value, str(summary.metrics[summary.ranked_by].get("unit") or ""))
+    value = number(place.value, str(summary.metrics[metric].get("unit") or ""))
     text = f"{place.rank}{'=' if place.shared else '.'} {value}"
     return f"**{text}**" if place.rank == 1 else text
 

@@ -10,7 +10,7 @@ from facebench.report.bd_rate import bd_rate_section
 from facebench.report.budgets import budgets_sections
 from facebench.report.cost import break_even_section, cost_section
 from facebench.report.details import badges, metrics_table, origin_lines, provenance_table, spread_table
-from facebench.report.equal_bytes import equal_bytes_sections
+from facebench.report.equal_bytes import equal_bytes_sections, other_metrics_section
 from facebench.report.frame import leaderboard_csv, leaderboard_frame, leaderboard_json
 from facebench.report.standings import standings
 from facebench.report.text import counted
@@ -30,15 +30,17 @@ def leaderboard_markdown(run: Run, *, view: str = "default") -> str:
     """
     chosen = view_named(view)
     summary, manifest = summarise(run), run.manifest
+    points = manifest["points"]
     paragraphs = [f"# facebench leaderboard: {run.name}", badges(summary, manifest), *data_lines(manifest)]
     if chosen.note:
         paragraphs.append(chosen.note)
     if summary.points:
         paragraphs += standings(summary, manifest, chosen)
-        paragraphs += ["## At equal bytes", *equal_bytes_sections(summary, manifest["points"])]
+        paragraphs += ["## At equal bytes", *equal_bytes_sections(summary, points)]
+        paragraphs += other_metrics_section(summary, points)
         paragraphs += bd_rate_section(summary)
         paragraphs += break_even_section(summary)
-    paragraphs += budgets_sections(summary)
+    paragraphs += budgets_sections(summary, points)
     paragraphs += cost_section(summary, run)
     paragraphs.append("Which groups of faces fare worse, and the worst pictures of each codec: groups.md beside this.")
     paragraphs += ["## Spread over pictures", spread_table(summary)]

@@ -74,10 +74,13 @@ def folded(table: str, title: str) -> str:
 
     A shorter one is returned as it is.
     """
-    if table.count("\n") - 1 <= LONG_TABLE:
-        return table
-    # Without the empty lines GitHub takes the table for HTML.
-    return f"<details>\n<summary>{html.escape(title)}</summary>\n\n{table}\n\n</details>"
+    return table if table.count("\n") - 1 <= LONG_TABLE else folded_away(table, title)
+
+
+def folded_away(text: str, title: str) -> str:
+    """Return markdown as a <details> element that shows ``title``."""
+    # Without the empty lines GitHub takes the text for HTML.
+    return f"<details>\n<summary>{html.escape(title)}</summary>\n\n{text}\n\n</details>"
 
 
 def _cell(text: str) -> str:
