@@ -19,6 +19,8 @@ COMMANDS = {
     "plot": "plot:plot_command",
     "cost": "cost:cost_command",
     "verify": "verify:verify_command",
+    "export": "export:export_command",
+    "import": "import_:import_command",
     "codecs": "codecs:codecs_command",
     "metrics": "metrics:metrics_command",
     "data": "data:data_command",

@@ -1,6 +1,6 @@
 """DISTS (Ding et al. 2020): likeness of the means and of the deviations of the picture and of VGG16's features.
 
-The convolutions are written out, as the packages that have DISTS import torchvision. VGG16's weights are the user's,
+The convolutions are written out, as the packages that have DISTS need torchvision. VGG16's weights are the user's,
 those of the likenesses come with torchmetrics.
 """
 

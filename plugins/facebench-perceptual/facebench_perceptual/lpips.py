@@ -1,6 +1,6 @@
 """LPIPS v0.1 on AlexNet (Zhang et al. 2018): squared differences of deep features, weighted to match human judgements.
 
-The five convolutions are written out, as the packages that have LPIPS import torchvision. AlexNet's weights are the
+The five convolutions are written out, as the packages that have LPIPS need torchvision. AlexNet's weights are the
 user's, those of the differences come with torchmetrics.
 """
 

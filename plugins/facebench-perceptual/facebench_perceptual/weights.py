@@ -90,7 +90,7 @@ def _advice(weights: PublishedWeights) -> str:
 def torchmetrics_tensors(name: str) -> Tensors:
     """Return the tensors of a file that comes with torchmetrics, named below its functional/image folder.
 
-    It is found without importing that folder's modules, some of which import torchvision where there is one.
+    It is found without importing that folder's modules, some of which load torchvision where there is one.
     """
     spec = importlib.util.find_spec("torchmetrics")
     if spec is None or not spec.submodule_search_locations:

@@ -1,0 +1,1 @@
+"""Other tools' files: published curves read, and runs written, in the formats of CompressAI and codec-compare."""
