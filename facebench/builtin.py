@@ -12,8 +12,7 @@ FACEBENCH_API = 1
 #: CelebA's terms, as 'facebench data' and every celeba table repeat them.
 CELEBA_TERMS = (
     "CelebA is obtained from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html under its terms: non-commercial "
-    "research only, no redistribution. Needed: img_align_celeba.zip; list_eval_partition.txt for the official "
-    "splits; identity_CelebA.txt for identities beyond facebench's own split"
+    "research only, no redistribution"
 )
 
 
@@ -32,7 +31,8 @@ def facebench_image_sets() -> Iterable[ImageSetSpec]:
             "celeba",
             "facebench.data.celeba:open_source",
             ("test", "valid", "train", "official-test", "official-valid", "official-train", "all"),
-            "CelebA, aligned; facebench's own split by identity unless --split official-...",
+            "CelebA, aligned; facebench's own split by identity unless --split official-... Needs img_align_celeba.zip; "
+            "list_eval_partition.txt for the official splits; identity_CelebA.txt for identities beyond its own split",
             CELEBA_TERMS,
         ),
         ImageSetSpec(

@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "compare:compare_command",
     "show": "show:show_command",
     "plot": "plot:plot_command",
+    "report": "report:report_command",
     "cost": "cost:cost_command",
     "verify": "verify:verify_command",
     "export": "export:export_command",
