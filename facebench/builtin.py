@@ -32,8 +32,8 @@ def facebench_image_sets() -> Iterable[ImageSetSpec]:
             "facebench.data.celeba:open_source",
             ("test", "valid", "train", "official-test", "official-valid", "official-train", "all"),
             "CelebA, aligned; facebench's own split by identity unless --split official-... Needs "
-            "img_align_celeba.zip; "
-            "list_eval_partition.txt for the official splits; identity_CelebA.txt for identities beyond its own split",
+            "img_align_celeba.zip; list_eval_partition.txt for the official splits; identity_CelebA.txt for "
+            "identities beyond its own split",
             CELEBA_TERMS,
         ),
         ImageSetSpec(
