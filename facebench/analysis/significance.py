@@ -135,8 +135,9 @@ def _as_normal(deviations: Floats, clusters: int) -> Floats:
     30, 1959. A bootstrap's standard error is too small by sqrt(1 - 1/n) before.
     """
     freedom = clusters - 1
-    t = deviations * math.sqrt(freedom / clusters)
-    return np.asarray((8 * freedom + 1) / (8 * freedom + 3) * np.sqrt(freedom * np.log1p(t**2 / freedom)))
+    with np.errstate(invalid="ignore"):  # of one person alone there is no p-value
+        t = deviations * math.sqrt(freedom / clusters)
+        return np.asarray((8 * freedom + 1) / (8 * freedom + 3) * np.sqrt(freedom * np.log1p(t**2 / freedom)))
 
 
 def significantly_better(
