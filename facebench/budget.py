@@ -14,7 +14,7 @@ from facebench.codec import Codec, CodecSpec, SettingValue
 from facebench.errors import CodecError, UnsupportedSize
 
 #: Raise when the ladder of settings or the way of choosing changes.
-VERSION = 1
+VERSION = 2
 #: Sides of the coded picture as shares of the picture's own, with and without downscaling.
 FULL_SIZE = (1.0,)
 SHARES = (1.0, 0.75, 0.5, 0.25)
@@ -23,6 +23,8 @@ SMALLEST_SIDE = 8
 # One byte names setting and share; the ladder of a real-valued setting has so many rungs.
 _RUNGS = 256
 _REAL_RUNGS = 64
+# Rungs tried, from the lowest, until one fits: bytes need not grow at every step.
+_LOWEST = 8
 # Codec instances kept at a time: a learned one may hold tens of megabytes.
 _INSTANCES = 12
 
@@ -40,14 +42,16 @@ def ladder(spec: CodecSpec, shares: Sequence[float]) -> tuple[SettingValue | Non
     values: list[SettingValue] = list(spec.sweep)
     if setting.kind is int and setting.low is not None and setting.high is not None:
         low, high = int(setting.low), int(setting.high)
-        values = [int(v) for v in np.unique(np.linspace(low, high, min(most, high - low + 1)).round())]
+        values = [int(value) for value in np.unique(np.linspace(low, high, min(most, high - low + 1)).round())]
     elif setting.kind is float and min(map(float, spec.sweep)) > 0 and len(set(spec.sweep)) > 1:
-        ends = min(map(float, spec.sweep)), max(map(float, spec.sweep))
-        values = [float(v) for v in np.geomspace(*ends, min(most, _REAL_RUNGS)).round(4)]
-    descending = len(spec.sweep) > 1 and setting.kind in (int, float) and float(spec.sweep[0]) > float(spec.sweep[-1])
-    if descending and values != list(spec.sweep):
+        least, largest = min(map(float, spec.sweep)), max(map(float, spec.sweep))
+        # Few digits, so that a value can be written down again.
+        steps = (float(f"{value:.4g}") for value in np.geomspace(least, largest, min(most, _REAL_RUNGS)))
+        values = list(dict.fromkeys(min(max(step, least), largest) for step in steps))
+    if values != list(spec.sweep) and float(spec.sweep[0]) > float(spec.sweep[-1]):
         values.reverse()
-    return tuple(values[:most])
+    kept = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round())
+    return tuple(values[int(index)] for index in kept)
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,13 @@ class _Rung:
 class BudgetCodec(Codec):
     """A codec that spends at most ``budget`` bytes on a picture, where it can.
 
-    Per picture and share, bisection finds the highest rung of the ladder whose payload fits (bytes are taken to
-    grow along the ladder; what is chosen always fits). Of several shares the one whose decoded picture has the
-    smallest squared error is taken. The payload starts with one byte that names setting and share, if there is a
-    choice; it is part of the budget. A picture that fits nowhere gets the smallest payload there is: the harness
-    sees that it is over budget. A codec with a ``budget_setting`` of its own is given the budget there.
+    Per picture and share, bisection finds the highest rung of the ladder whose payload fits, from the first of the
+    lowest eight that does. Bytes are taken to grow along the ladder: where they do not, a higher rung may be missed,
+    but what is chosen always fits. A rung at which the codec raises CodecError does not fit. Of several shares the
+    one whose decoded picture has the smallest squared error is taken. The payload starts with one byte that names
+    setting and share, if there is a choice; it is part of the budget. A picture that fits nowhere gets the smallest
+    payload that was tried: the harness sees that it is over budget. A codec with a ``budget_setting`` of its own is
+    given the budget there.
     """
 
     def __init__(
@@ -112,17 +118,22 @@ class BudgetCodec(Codec):
         return 8 * (len(payload) - len(rest)) + self._codec(rung).bits_per_image(rest)
 
     def encode_batch(self, images: NDArray[np.uint8]) -> list[bytes]:
-        """Return the payloads of ``images``, (N, height, width, 3)."""
-        best = self._fitting(images, self._shares[0])
-        if len(self._shares) == 1:
-            return best
-        losses = self._losses(images, best)
-        for share in self._shares[1:]:
-            payloads = self._fitting(images, share)
-            for index, loss in enumerate(self._losses(images, payloads)):
-                if loss < losses[index]:
-                    best[index], losses[index] = payloads[index], loss
-        return best
+        """Return the payloads of ``images``, (N, height, width, 3); raises CodecError if one has none at any rung."""
+        by_share = [self._fitting(images, share) for share in self._shares]
+        return [self._best(image, payloads) for image, *payloads in zip(images, *by_share, strict=True)]
+
+    def _best(self, image: NDArray[np.uint8], found: Sequence[bytes | CodecError]) -> bytes:
+        """Return the payload of the smallest squared error that fits, or the smallest if none does."""
+        payloads = [payload for payload in found if isinstance(payload, bytes)]
+        if not payloads:
+            raise next(error for error in found if isinstance(error, CodecError))
+        fitting = [payload for payload in payloads if self._fits(payload)]
+        if not fitting:
+            return min(payloads, key=len)
+        return fitting[0] if len(fitting) == 1 else min(fitting, key=lambda payload: self._error(image, payload))
+
+    def _error(self, image: NDArray[np.uint8], payload: bytes) -> float:
+        return float(np.square(self.decode(payload).astype(np.float32) - image).mean())
 
     def decode_batch(self, payloads: Sequence[bytes]) -> list[NDArray[np.uint8]]:
         """Return the pictures of ``payloads``."""
@@ -173,16 +184,23 @@ class BudgetCodec(Codec):
         height, width = (min(side, max(SMALLEST_SIDE, round(side * share))) for side in self.size)
         return height, width
 
-    def _fitting(self, images: NDArray[np.uint8], share: float) -> list[bytes]:
-        """Return for each picture the payload of the highest rung that fits, or of the lowest if none does."""
+    def _fitting(self, images: NDArray[np.uint8], share: float) -> list[bytes | CodecError]:
+        """Return for each picture the highest rung's payload that fits, else the smallest tried, else the error."""
         size = self._coded_size(share)
         if size != self.size:
             images = np.stack([cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) for image in images])
-        payloads = self._encoded(images, self._values[0], share)
-        # Rung low[i] fits picture i, rung high[i] does not or is past the end; equal where nothing is left to try.
+        found = self._encoded(images, self._values[0], share)
+        # Rung low[i] fits picture i, rung high[i] does not or is past the end; next to each other where all is tried.
         low = np.zeros(len(images), np.int64)
-        fits = np.array([self._fits(payload) for payload in payloads], np.bool_)
-        high = np.where(fits, len(self._values), 1)
+        high = np.where([self._fits(payload) for payload in found], len(self._values), 1)
+        for rung in range(1, min(_LOWEST, len(self._values))):
+            indices = np.flatnonzero(high == 1)
+            for index, payload in zip(indices, self._encoded(images[indices], self._values[rung], share), strict=True):
+                if self._fits(payload):
+                    found[index], low[index], high[index] = payload, rung, len(self._values)
+                elif isinstance(payload, bytes):
+                    kept = found[index]
+                    found[index] = min(payload, kept, key=len) if isinstance(kept, bytes) else payload
         while (open_ := high - low > 1).any():
             middle = (low + high) // 2
             for rung in np.unique(middle[open_]):
@@ -191,27 +209,28 @@ class BudgetCodec(Codec):
                     indices, self._encoded(images[indices], self._values[rung], share), strict=True
                 ):
                     if self._fits(payload):
-                        payloads[index], low[index] = payload, rung
+                        found[index], low[index] = payload, rung
                     else:
                         high[index] = rung
-        return payloads
+        return found
 
-    def _losses(self, images: NDArray[np.uint8], payloads: list[bytes]) -> list[tuple[bool, float]]:
-        """Return what to choose by, the least best: first whether it is over budget, then squared error or bytes."""
-        losses = []
-        for image, payload, picture in zip(images, payloads, self.decode_batch(payloads), strict=True):
-            error = float(np.square(picture.astype(np.float32) - image).mean())
-            losses.append((False, error) if self._fits(payload) else (True, float(len(payload))))
-        return losses
-
-    def _encoded(self, images: NDArray[np.uint8], value: SettingValue | None, share: float) -> list[bytes]:
+    def _encoded(self, images: NDArray[np.uint8], value: SettingValue | None, share: float) -> list[bytes | CodecError]:
+        """Return the payload of each picture, or what the codec raised for it."""
         first = b""
         if self._header:
             first = bytes([self._shares.index(share) * len(self._values) + self._values.index(value)])
-        return [first + payload for payload in self._codec(_Rung(value, share)).encode_batch(images)]
+        if not len(images):
+            return []
+        codec = self._codec(_Rung(value, share))
+        try:
+            return [first + payload for payload in codec.encode_batch(images)]
+        except CodecError as error:
+            if len(images) == 1:
+                return [error]
+        return [payload for image in images for payload in self._encoded(image[np.newaxis], value, share)]
 
-    def _fits(self, payload: bytes) -> bool:
-        return self.bits_per_image(payload) <= 8 * self._budget
+    def _fits(self, payload: bytes | CodecError) -> bool:
+        return isinstance(payload, bytes) and self.bits_per_image(payload) <= 8 * self._budget
 
     def _opened(self, payload: bytes) -> tuple[_Rung, bytes]:
         if not self._header:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facebench.codec import Codec, CodecSpec
-from facebench.errors import FacebenchError, PluginError
+from facebench.errors import FacebenchError, PluginError, UnsupportedSize
 from facebench.hookspecs import MetricSpec
 from facebench.operating_point import OperatingPoint, make_codec
 from facebench.plugins import load_object
@@ -132,7 +132,10 @@ class Scored:
 
 @dataclass(frozen=True)
 class CodecFacts:
-    """What a codec instance says of itself; ``problem`` is why there is none, or ''."""
+    """What a codec instance says of itself; ``problem`` is why there is none, or ''.
+
+    With ``wrong_size`` the reason is that the codec does not take pictures of that size.
+    """
 
     weights_bytes: int = 0
     weights_digest: str | None = None
@@ -140,6 +143,7 @@ class CodecFacts:
     trained_pictures: frozenset[str] = field(default=frozenset(), repr=False)
     trained_identities: frozenset[str] = field(default=frozenset(), repr=False)
     problem: str = ""
+    wrong_size: bool = False
 
 
 class _Instances:
@@ -187,7 +191,7 @@ def codec_facts(task: CodecTask) -> CodecFacts:
         }
         return CodecFacts(int(codec.weights_bytes), codec.weights_digest, told, trained.pictures, trained.identities)
     except CODEC_FAULTS as error:
-        return CodecFacts(problem=describe(error))
+        return CodecFacts(problem=describe(error), wrong_size=isinstance(error, UnsupportedSize))
 
 
 def encode_shard(task: CodecTask, pictures: Pictures) -> Encoded:

@@ -100,9 +100,11 @@ def plan_metrics(registry: Registry, names: str | None = None) -> tuple[MetricSp
         name, limited, first = (text.strip() for text in part.partition(":"))
         if limited and not (first.isdecimal() and int(first)):
             raise SettingError(f"--metrics {part.strip()}: write {name}:N with N pictures, 1 or more")
-        metrics = [registry.metric(name)] if name != DEFAULT_METRICS else _default_metrics(registry)
-        for metric in metrics:
-            chosen[metric.name] = LimitedMetric.of(metric, int(first)) if limited else metric
+        for metric in _default_metrics(registry) if name == DEFAULT_METRICS else [registry.metric(name)]:
+            if limited:
+                chosen[metric.name] = LimitedMetric.of(metric, int(first))
+            elif name != DEFAULT_METRICS or metric.name not in chosen:  # default takes no other limit back
+                chosen[metric.name] = metric
     return tuple(chosen.values())
 
 
@@ -144,9 +146,11 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
         progress(len(measured.shard.pictures), total, False)
     ordered = [frames[name, start] for name in plan.points for start in range(0, len(plan.images), SHARD_PICTURES)]
     records = _with_places(plan, ordered)
-    # A codec that takes no smaller picture is simply not downscaled.
-    told = {facts[name].problem for name in left_out if not all_points[name].downscale}
-    without = [f"without the baseline: {problem}" for problem in sorted(told)]
+    without = sorted(
+        f"without {name}: {facts[name].problem}"
+        for name in left_out
+        if not (facts[name].wrong_size and all_points[name].downscale)  # then the codec is simply not downscaled
+    )
     manifest = _manifest(plan, facts, without + _failures(records))
     return Run(run_name(plan.images), manifest, records, pictures=picture_facts(plan.images))
 
@@ -239,11 +243,17 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
             plan.sealed,
         ]
         if point.budget is not None:
-            codec.append([point.budget, point.downscale, budget.VERSION])
+            shares = budget.SHARES if point.downscale else budget.FULL_SIZE
+            rungs = budget.ladder(task.spec, shares)
+            codec.append([point.budget, point.downscale, task.spec.budget_setting, rungs, budget.VERSION])
         for start in range(0, len(images), SHARD_PICTURES):
             stop = min(start + SHARD_PICTURES, len(images))
             pictures = Pictures(images.images_file, images.masks_file, start, stop, of)
-            limits = [min(max(m.first - start, 0), stop - start) for m in plan.metrics if isinstance(m, LimitedMetric)]
+            limits = [
+                [m.name, min(max(m.first - start, 0), stop - start)]
+                for m in plan.metrics
+                if isinstance(m, LimitedMetric)
+            ]
             state = hashlib.sha256(
                 json.dumps([*measured_by, *limits, codec, asdict(images.preprocessing), images.masker]).encode()
             )

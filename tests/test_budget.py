@@ -230,3 +230,74 @@ def test_a_metric_can_be_computed_for_the_first_pictures_only(registry: Registry
     assert "the first 5 pictures only" in run.manifest["metrics"]["L1"]["definition"]
     with pytest.raises(SettingError, match="pixel:N"):
         plan_metrics(registry, "pixel:x")
+
+
+def test_a_budget_run_is_resumed_into_its_own_folder(tmp_path: Path) -> None:
+    command = "run --codecs jpeg:headerless=true --budget 30 --limit 4 --jobs 1 --no-baseline --quiet"
+    for _ in range(2):
+        done = CliRunner().invoke(cli, [*shlex.split(command), "--out", str(tmp_path / "out")])
+        assert done.exit_code == 0, done.output
+
+
+def test_encode_refuses_to_write_more_than_its_budget(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cv2.imwrite(str(tmp_path / "noise.png"), rng.integers(0, 256, (64, 64, 3), np.uint8))
+    done = CliRunner().invoke(cli, ["encode", str(tmp_path / "noise.png"), "--codec", "jpeg@100B"])
+    assert isinstance(done.exception, CodecError) and "does not fit" in str(done.exception)
+    assert [file.name for file in tmp_path.iterdir()] == ["noise.png"]
+
+
+def test_small_real_settings_keep_their_ladder() -> None:
+    spec = CodecSpec("x", "x:X", (Setting("step", float, 1e-4, low=1e-5, high=1e-3),), "step", (1e-3, 1e-4, 1e-5))
+    rungs = ladder(spec, (1.0,))
+    assert (rungs[0], rungs[-1], len(rungs)) == (1e-3, 1e-5, 64)
+    words = CodecSpec("x", "x:X", (Setting("word", str, "0"),), "word", tuple(str(n) for n in range(100)))
+    assert ladder(words, (1.0, 0.5, 0.25, 0.1))[-1] == "99"
+
+
+class Zigzag(Codec):
+    """Its payloads do not grow at every step, and at one step it fails."""
+
+    def __init__(self, size: tuple[int, int], *, step: int) -> None:
+        super().__init__(size)
+        self._step = step
+
+    def encode(self, image: NDArray[np.uint8]) -> bytes:
+        if self._step == 1:
+            raise CodecError("not this one")
+        return b"x" * (30 if self._step == 0 else 10 + self._step)
+
+    def decode(self, payload: bytes) -> NDArray[np.uint8]:
+        return np.zeros((*self.size, 3), np.uint8)
+
+
+def test_where_the_lowest_step_does_not_fit_the_next_ones_may(images: ImageSet) -> None:
+    registry = load_registry("")
+    setting = Setting("step", int, 0, low=0, high=20)
+    spec = CodecSpec("zigzag", f"{__name__}:Zigzag", (setting,), "step", (0, 20), version="1")
+    registry.add("codec", registry.codecs, spec, "tests 1")
+    assert len(made("zigzag@18B", registry).encode(images.images[0])) == 1 + 10 + 7
+    assert len(made("zigzag@5B", registry).encode(images.images[0])) == 1 + 10 + 2  # the smallest that was tried
+
+
+def test_a_budget_in_the_text_brings_the_baseline_at_that_budget(tmp_path: Path) -> None:
+    command = "run --codecs jpeg@700B --limit 3 --jobs 1 --quiet --format csv"
+    done = CliRunner().invoke(cli, [*shlex.split(command), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "eigenfaces@700B" in done.output
+
+
+def test_what_fails_otherwise_does_not_count_as_too_large(registry: Registry, images: ImageSet) -> None:
+    text = leaderboard_markdown(measure(plan_of("raisesondark,wrongshape", (20000,), registry, images)))
+    assert "Fits no picture" not in text
+    assert "encode failed: 2 pictures" in text and "decode failed: 12 pictures" in text
+    assert "2 points with failed pictures" in text
+
+
+def test_limits_of_metrics_are_part_of_the_cache(registry: Registry, images: ImageSet) -> None:
+    for first in ("pixel:3,structural", "pixel,structural:3", "pixel:3,default"):
+        points = plan_points(registry, parse_points("jpeg:quality=33", registry), baseline=False)
+        plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry, first), "cpu", False, "test")
+        counts = measure(plan).records[["L1", "1-SSIM"]].notna().sum()
+        limited = "1-SSIM" if first == "pixel,structural:3" else "L1"
+        assert counts[limited] == 3 and counts.max() == len(images)

@@ -31,8 +31,9 @@ def ranked_rows(summary: Summary, points: list[str], mask: str = WHOLE) -> list[
     """Return the rows of ``points`` in that mask variant, best rank first, each with its rank from 1.
 
     Ranked by the mean of ``summary.ranked_by``. Rows that share a rank stand in the order of their labels, not of
-    their means: a new run of the same points, or one row more, then moves no other. Rows with failed
-    pictures or no finite mean follow, in the run's order, ranked None.
+    their means, which a new run of the same points may change by chance. One row more can still change the ranks of
+    others: Holm's correction is for all pairs, and grows with their number. Rows with failed pictures or no finite
+    mean follow, in the run's order, ranked None.
     """
     metric = summary.ranked_by
     chosen = set(points)
@@ -40,7 +41,8 @@ def ranked_rows(summary: Summary, points: list[str], mask: str = WHOLE) -> list[
     sound = [row for row in rows if not row.failed and math.isfinite(row.metrics[metric].mean)]
     means = [row.metrics[metric].mean for row in sound]
     resampled = [summary.resampled[row.point, mask, metric] for row in sound] if summary.resampled else []
-    ranks = ranks_of(means, resampled, higher_is_better=summary.higher_is_better(metric), clusters=summary.clusters)
+    clusters = summary.clusters([row.point for row in sound], metric, mask)
+    ranks = ranks_of(means, resampled, higher_is_better=summary.higher_is_better(metric), clusters=clusters)
     ranked: list[tuple[int | None, Row]] = list(zip(ranks, sound, strict=True))
     ranked.sort(key=lambda pair: (pair[0], pair[1].point))
     return ranked + [(None, row) for row in rows if row not in sound]
@@ -111,7 +113,8 @@ def ranking_at(
         values = [readings[curve] for curve in curves]
         draws = [resampled[curve.name] for curve in curves] if resampled else []
         better = summary.higher_is_better(metric)
-        ranks = ranks_of(values, draws, higher_is_better=better, clusters=summary.clusters)
+        clusters = summary.clusters([point.label for curve in curves for point in curve.points], metric, mask)
+        ranks = ranks_of(values, draws, higher_is_better=better, clusters=clusters)
         return [
             Place(curve, value, rank, shared=ranks.count(rank) > 1)
             for curve, value, rank in zip(curves, values, ranks, strict=True)

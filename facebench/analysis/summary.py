@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from facebench.store import Run
 
 WHOLE, FACE = "none", "face"
+#: The status of a picture that does not fit the budget.
+OVER_BUDGET = "over budget"
 #: What points are ranked by where a run has it; else the run's first metric.
 RANKED_BY = "1-SSIM"
-_COST = "cost in bytes"  # the resampled quantity beside the metrics
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,18 @@ class Spread:
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """A metric over the pictures of a row: mean, 95 % confidence interval of the mean (NaN if undefined), spread."""
+    """A metric over the pictures of a row: mean, 95 % confidence interval of the mean (NaN if undefined), spread.
+
+    ``cost`` is the mean of bits / 8 of the pictures that have a value, which need not be all of the row's;
+    ``clusters`` the number of people that these are of (pictures where unknown), None if nothing was resampled.
+    """
 
     mean: float
     low: float
     high: float
     spread: Spread
+    cost: float
+    clusters: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,18 @@ class Row:
 
     @property
     def failed(self) -> int:
-        """The number of pictures that failed."""
+        """The number of pictures that failed, or did not fit the budget."""
         return sum(self.failures.values())
+
+    @property
+    def over_budget(self) -> int:
+        """The number of pictures whose payloads are larger than the budget."""
+        return self.failures.get(OVER_BUDGET, 0)
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """The failures that are no matter of the budget."""
+        return {kind: count for kind, count in self.failures.items() if kind != OVER_BUDGET}
 
 
 @dataclass(frozen=True)
@@ -95,8 +112,7 @@ class Summary:
     """All rows of a run, whole-picture rows and face rows of a point next to each other, in the run's order.
 
     ``metrics`` maps each metric's name to its manifest entry; ``baseline_curve`` is the name of the curve that
-    the others are held against, or None. ``clusters`` is the number of people (pictures where unknown) that the
-    bootstrap draws from.
+    the others are held against, or None.
     """
 
     rows: tuple[Row, ...]
@@ -104,7 +120,6 @@ class Summary:
     has_masks: bool
     baseline_curve: str | None
     resampled: Mapping[tuple[str, str, str], NDArray[np.float64]] = field(default_factory=dict, repr=False)
-    clusters: int | None = None
 
     @property
     def ranked_by(self) -> str:
@@ -136,8 +151,8 @@ class Summary:
         for row in self.rows:
             if row.mask == mask and row.budget is None:
                 codecs[row.curve] = row.codec
-                value = row.metrics[metric].mean
-                points.setdefault(row.curve, []).append(CurvePoint(row.point, row.cost, value, row.failed))
+                found = row.metrics[metric]
+                points.setdefault(row.curve, []).append(CurvePoint(row.point, found.cost, found.mean, row.failed))
         higher = self.higher_is_better(metric)
         return {name: make_curve(name, codecs[name], on, higher_is_better=higher) for name, on in points.items()}
 
@@ -145,9 +160,14 @@ class Summary:
         """Return ``curve`` in each bootstrap resample, for intervals of differences between curves."""
         labels = [point.label for point in curve.points]
         return Resampled(
-            np.stack([self.resampled[label, mask, _COST] for label in labels], axis=1),
+            np.stack([self.resampled[label, mask, _cost_of(metric)] for label in labels], axis=1),
             np.stack([self.resampled[label, mask, metric] for label in labels], axis=1),
         )
+
+    def clusters(self, points: Iterable[str], metric: str, mask: str = WHOLE) -> int | None:
+        """Return the fewest people (pictures where unknown) that ``metric`` of one of ``points`` is a mean over."""
+        counts = (self.row(point, mask).metrics[metric].clusters for point in points)  # type: ignore[union-attr]
+        return min((count for count in counts if count is not None), default=None)
 
 
 def summarise(run: Run, *, resamples: int = RESAMPLES) -> Summary:
@@ -176,9 +196,9 @@ def summarise(run: Run, *, resamples: int = RESAMPLES) -> Summary:
             rows.append(_row(columns, index, point, about, mask, manifest["image_set"], metrics))
     resampled: dict[tuple[str, str, str], NDArray[np.float64]] = {}
     if resamples:
-        resampled = _resampled(columns, groups, resamples)
-        rows = [_with_intervals(row, resampled) for row in rows]
-    summary = Summary(tuple(rows), metrics, has_masks, baseline_curve_name(manifest), resampled, columns.cluster_count)
+        resampled, clusters = _resampled(columns, groups, resamples)
+        rows = [_with_intervals(row, resampled, clusters) for row in rows]
+    summary = Summary(tuple(rows), metrics, has_masks, baseline_curve_name(manifest), resampled)
     return replace(summary, rows=_with_baseline(summary))
 
 
@@ -270,8 +290,8 @@ def _row(
         decode_ms=1000 * _mean(columns.decode[ok]),
         weights_bytes=int(about.get("weights_bytes") or 0),
         metrics={
-            name: _metric(values[ok], columns.picture, ok, higher_is_better=bool(metrics[name].get("higher_is_better")))
-            for name, values in columns.metrics.items()
+            name: _metric(columns, name, ok, higher_is_better=bool(metrics[name].get("higher_is_better")))
+            for name in columns.metrics
         },
         budget=about.get("budget"),
         downscale=bool(about.get("downscale", False)),
@@ -283,11 +303,10 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(there.mean()) if there.size else float("nan")
 
 
-def _metric(
-    values: NDArray[np.float64], pictures: pd.Series, index: NDArray[np.int64], *, higher_is_better: bool
-) -> MetricSummary:
-    nan = float("nan")
-    return MetricSummary(_mean(values), nan, nan, _spread(values, pictures, index, higher_is_better=higher_is_better))
+def _metric(columns: _Columns, name: str, ok: NDArray[np.int64], *, higher_is_better: bool) -> MetricSummary:
+    nan, values = float("nan"), columns.metrics[name][ok]
+    spread = _spread(values, columns.picture, ok, higher_is_better=higher_is_better)
+    return MetricSummary(_mean(values), nan, nan, spread, cost=_mean(np.where(np.isnan(values), nan, columns.cost[ok])))
 
 
 def _spread(
@@ -306,36 +325,49 @@ def _spread(
     return Spread(p5, p50, p95, float(values[worst]), str(pictures.iloc[index[worst]]))
 
 
+def _cost_of(metric: str) -> str:
+    """Return the name of a resampled quantity: the cost of the pictures that have a value of ``metric``."""
+    return f"cost in bytes: {metric}"
+
+
 def _resampled(
     columns: _Columns, groups: Mapping[Any, NDArray[np.int64]], resamples: int
-) -> dict[tuple[str, str, str], NDArray[np.float64]]:
-    """Return the resampled means by (point, mask, metric or _COST), (resamples,) each; all share the draws."""
+) -> tuple[dict[tuple[str, str, str], NDArray[np.float64]], dict[tuple[str, str, str], int]]:
+    """Return the resampled means by (point, mask, metric or :func:`_cost_of` it), (resamples,) each, of the same draws.
+
+    And by (point, mask, metric) the number of clusters with a value.
+    """
     keys, sums, counts = [], [], []
     for (point, mask), index in groups.items():
         ok = index[columns.ok[index]]
-        for name, values in {**columns.metrics, _COST: columns.cost}.items():
-            total, count = cluster_sums(values[ok], columns.clusters[ok], columns.cluster_count)
-            keys.append((str(point), str(mask), name))
-            sums.append(total)
-            counts.append(count)
+        for name, values in columns.metrics.items():
+            cost = np.where(np.isnan(values[ok]), np.nan, columns.cost[ok])
+            for quantity, of_quantity in ((name, values[ok]), (_cost_of(name), cost)):
+                total, count = cluster_sums(of_quantity, columns.clusters[ok], columns.cluster_count)
+                keys.append((str(point), str(mask), quantity))
+                sums.append(total)
+                counts.append(count)
     if not keys or columns.cluster_count < 2:
-        return {}
+        return {}, {}
     means = resampled_means(np.stack(sums, axis=1), np.stack(counts, axis=1), resamples=resamples)
-    return {key: means[:, column] for column, key in enumerate(keys)}
+    clusters = {key: int(np.count_nonzero(count)) for key, count in zip(keys, counts, strict=True)}
+    return {key: means[:, column] for column, key in enumerate(keys)}, clusters
 
 
-def _with_intervals(row: Row, resampled: Mapping[tuple[str, str, str], NDArray[np.float64]]) -> Row:
-    if (row.point, row.mask, _COST) not in resampled:
+def _with_intervals(
+    row: Row,
+    resampled: Mapping[tuple[str, str, str], NDArray[np.float64]],
+    clusters: Mapping[tuple[str, str, str], int],
+) -> Row:
+    names = [name for name in row.metrics if clusters.get((row.point, row.mask, name), 0) > 1]
+    if not names:
         return row
-    stacked = np.stack([resampled[row.point, row.mask, name] for name in row.metrics], axis=1)
-    bounds = zip(*percentile_interval(stacked), strict=True)
-    return replace(
-        row,
-        metrics={
-            name: replace(metric, low=float(low), high=float(high))
-            for (name, metric), (low, high) in zip(row.metrics.items(), bounds, strict=True)
-        },
-    )
+    stacked = np.stack([resampled[row.point, row.mask, name] for name in names], axis=1)
+    changed = {
+        name: replace(row.metrics[name], low=float(low), high=float(high), clusters=clusters[row.point, row.mask, name])
+        for name, low, high in zip(names, *percentile_interval(stacked), strict=True)
+    }
+    return replace(row, metrics={**row.metrics, **changed})
 
 
 def _with_baseline(summary: Summary) -> tuple[Row, ...]:
@@ -349,7 +381,9 @@ def _with_baseline(summary: Summary) -> tuple[Row, ...]:
 
     def at_same_bytes(row: Row, metric: str) -> float | None:
         curve = curves[metric, row.mask]
-        return None if curve is None or not row.pictures or row.budget else value_at(curve, row.cost).value
+        if curve is None or not row.pictures or row.budget is not None:
+            return None
+        return value_at(curve, row.metrics[metric].cost).value
 
     return tuple(
         replace(row, baseline={name: at_same_bytes(row, name) for name in summary.metrics}) for row in summary.rows

@@ -22,7 +22,7 @@ def encode_command(picture: Path, codec: str, out: Path | None, size: int, crop:
     from facebench.container import FaceFile
     from facebench.data.preprocess import Preprocessing
     from facebench.data.source import decode_picture
-    from facebench.errors import SettingError
+    from facebench.errors import CodecError, SettingError
     from facebench.measure import checked_payload
     from facebench.operating_point import label, make_codec, parse_points
     from facebench.paths import atomic_path
@@ -36,7 +36,13 @@ def encode_command(picture: Path, codec: str, out: Path | None, size: int, crop:
     image = preprocessing.picture(decode_picture(picture.read_bytes(), str(picture)), str(picture))
     with codec_faults_named(f"{spec.name} cannot encode {picture}"):
         made = make_codec(spec, points[0], image.shape[:2])
-        payload, _ = checked_payload(made, made.encode(image))
+        payload, bits = checked_payload(made, made.encode(image))
+    budget = points[0].budget
+    if budget is not None and bits > 8 * budget:
+        raise CodecError(
+            f"{label(spec, points[0])} does not fit {picture}: {-(-bits // 8)} bytes at the least; allow more, or "
+            "smaller pictures with +downscale"
+        )
     file = FaceFile(label(spec, points[0]), image.shape[:2], made.weights_digest, payload).pack()
     target = out or picture.with_name(f"{picture.name}.face")
     with atomic_path(target) as path:

@@ -82,6 +82,7 @@ def run_command(
     curves = sweep or not budgets
     requested = parse_points(codecs, registry, sweep=sweep) if curves else []
     requested += budget_points(codecs, registry, budgets) if budgets else []
+    budgets = tuple(sorted({*budgets, *(p.budget for p in requested if p.budget is not None)}))
     points = plan_points(registry, requested, baseline=not no_baseline, curves=curves, budgets=budgets)
     options = DataOptions(data, split, crop, size, filter, mask, limit)
     images = prepare_with_progress(options, registry, quiet, jobs)
@@ -95,7 +96,7 @@ def run_command(
     run = _execute(plan, _engine(jobs, sealed, device), quiet)
     smaller = with_downscaled(plan, run)
     if smaller.points.keys() != plan.points.keys():
-        note("some pictures fit no budget by the codec's own setting: those again, downscaled first", quiet)
+        note("not every picture fits every budget: measuring those budgets again, with downscaling", quiet)
         run = _execute(smaller, _engine(jobs, sealed, device), quiet)
     markdown = leaderboard_markdown(run, view=view)
     folder = results_folder(out, plan, overwrite)  # once more: another run may have finished meanwhile

@@ -13,6 +13,7 @@ from facebench.report.text import (
     NONE,
     Footnotes,
     byte_count,
+    counted,
     folded_away,
     markdown_table,
     number,
@@ -28,23 +29,25 @@ def budgets_sections(summary: Summary, points: Mapping[str, Mapping[str, Any]]) 
     if not summary.budgets:
         return []
     names = dict.fromkeys(_name(row) for row in summary.rows if row.budget is not None)
-    hopeless = [name for name in names if not any(row.pictures for row in _rows(summary, name, WHOLE))]
+    hopeless = [name for name in names if not any(row.pictures or row.faults for row in _rows(summary, name, WHOLE))]
     shown = [name for name in names if name not in hopeless]
     leaks = leaking_curves(points)
     paragraphs = ["## Byte budgets"]
+    if hopeless:
+        paragraphs.append(f"Fits no picture into any of these budgets: {', '.join(hopeless)}.")
+    if not shown:
+        return paragraphs
     for mask in (WHOLE, FACE) if summary.has_masks else (WHOLE,):
         paragraphs.append(f"### {summary.ranked_by} over {WHERE[mask]}")
         paragraphs += _overview(summary, summary.ranked_by, mask, shown, leaks)
     paragraphs.append(
-        "Each picture is coded with the codec's best setting that fits (one byte names it where the codec does not "
-        "choose by itself). In brackets the share of pictures that fit, where not all do: figures are then over "
-        f"those alone, and rank with nothing; {NONE}: no picture fits. +downscale: coded at 3/4, 1/2 or 1/4 of the "
-        "side where that has the smaller squared error, for codecs that do not fit all pictures otherwise. Bold: the "
-        "best of a column, and whatever differs from it by no more than chance (paired bootstrap over identities, "
-        "Holm's correction)."
+        "Each picture is coded with the codec's best setting that fits, found by bisection (one byte names it where "
+        "the codec does not choose by itself). In brackets the share of pictures that fit, where not all do: figures "
+        f"are then over those alone, and rank with nothing; {NONE}: no picture fits; empty: not measured. +downscale: "
+        "coded at 3/4, 1/2 or 1/4 of the side where that has the smaller squared error, for codecs that do not fit all "
+        "pictures otherwise. Bold: the best of a column, and whatever differs from it by no more than chance (paired "
+        "bootstrap over identities, Holm's correction)."
     )
-    if hopeless:
-        paragraphs.append(f"Fits no picture into any of these budgets: {', '.join(hopeless)}.")
     others = [metric for metric in summary.metrics if metric != summary.ranked_by]
     for metric in others:
         better = "higher" if summary.higher_is_better(metric) else "lower"
@@ -71,14 +74,29 @@ def _overview(summary: Summary, metric: str, mask: str, names: list[str], leaks:
         cells = []
         for budget in summary.budgets:
             row = by_budget.get(budget)
-            value = number(row.metrics[metric].mean, unit) if row and row.pictures else NONE
-            if row and row.pictures and row.failed:
-                value += f" ({100 * row.pictures / (row.pictures + row.failed):.0f} %)"
+            value = _cell(row, metric, unit, notes) if row else ""
             cells.append(f"**{value}**" if row and row.point in best[budget] else value)
         mark = notes.mark(LEAK.strip()) if rows[0].curve in leaks else ""
         lines.append([name + mark, *cells])
     table = markdown_table(["codec", *(f"{budget:,} B" for budget in summary.budgets)], lines)
     return [table, *notes.lines()]
+
+
+def _cell(row: Row, metric: str, unit: str, notes: Footnotes) -> str:
+    """Return the mean, the share of pictures that fit if not all do, and a footnote on pictures that failed."""
+    mark = ""
+    if row.faults:
+        kinds = ", ".join(f"{kind}: {counted(count, 'picture')}" for kind, count in row.faults.items())
+        mark = notes.mark(f"{kinds}; figures are over the others, and rank with nothing")
+    if not row.pictures:
+        return f"failed{mark}" if row.faults else NONE
+    share = f" ({_fitting(row):.0f} %)" if row.over_budget else ""
+    return f"{number(row.metrics[metric].mean, unit)}{share}{mark}"
+
+
+def _fitting(row: Row) -> float:
+    """Return the share of pictures that are within the budget, in per cent."""
+    return 100 * (1 - row.over_budget / (row.pictures + row.failed))
 
 
 def best_rows(summary: Summary, metric: str, budget: int, mask: str = WHOLE) -> set[str]:
@@ -96,7 +114,7 @@ def best_rows(summary: Summary, metric: str, budget: int, mask: str = WHOLE) -> 
         [row.metrics[metric].mean for row in rows],
         resampled,
         higher_is_better=summary.higher_is_better(metric),
-        clusters=summary.clusters,
+        clusters=summary.clusters([row.point for row in rows], metric, mask),
     )
     return {row.point for rank, row in zip(ranks, rows, strict=True) if rank == 1}
 
@@ -112,7 +130,7 @@ def _details(summary: Summary, names: list[str]) -> str:
                 lines.append(
                     [
                         row.point,
-                        f"{100 * row.pictures / (row.pictures + row.failed):.1f} %",
+                        f"{_fitting(row):.1f} %",
                         byte_count(row.cost),
                         with_interval(quality.mean, quality.low, quality.high, unit),
                         number(quality.spread.p95, unit),

@@ -96,7 +96,7 @@ def badges(summary: Summary, manifest: Mapping[str, Any]) -> str:
     data, rows = manifest["image_set"], [row for row in summary.rows if row.mask == WHOLE]
     curves = {row.curve for row in rows if row.budget is None}
     leaking = sum(any((manifest["points"][row.point].get("overlap") or {}).values()) for row in rows)
-    failed = sum(bool(row.failed) for row in rows if row.budget is None)
+    failed = sum(bool(row.faults) for row in rows)
     facts = [
         "**SYNTHETIC faces**" if data.get("synthetic") else "**real faces**",
         counted(data["pictures"], "picture"),

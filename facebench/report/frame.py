@@ -48,7 +48,8 @@ def _plain(value: object) -> object:
 
 
 def _records(run: Run, summary: Summary) -> list[dict[str, Any]]:
-    asked = set(requested_points(run.manifest["points"]))
+    points = run.manifest["points"]
+    asked = set(requested_points({label: points[label] for label in summary.points}))
     ranking = [label for label in summary.points if label in asked]
     others = [label for label in summary.points if label not in asked]
     rows = []

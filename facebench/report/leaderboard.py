@@ -42,8 +42,12 @@ def leaderboard_markdown(run: Run, *, view: str = "default") -> str:
         paragraphs += break_even_section(summary)
     paragraphs += budgets_sections(summary, points)
     paragraphs += cost_section(summary, run)
-    paragraphs.append("Which groups of faces fare worse, and the worst pictures of each codec: groups.md beside this.")
-    paragraphs += ["## Spread over pictures", spread_table(summary)]
+    if "runs" not in manifest:  # a table of several runs stands in no folder
+        paragraphs.append(
+            "Which groups of faces fare worse, and each codec's worst pictures: groups.md in the run's folder."
+        )
+    if summary.points:
+        paragraphs += ["## Spread over pictures", spread_table(summary)]
     paragraphs += ["## Provenance", provenance_table(summary, manifest), *_problems(manifest)]
     paragraphs += ["## Metrics", metrics_table(summary.metrics)]
     paragraphs += ["## How this was measured", *origin_lines(run)]

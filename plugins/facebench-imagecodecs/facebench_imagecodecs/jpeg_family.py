@@ -12,7 +12,7 @@ import numpy as np
 import pyvips  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from facebench import Codec, CodecError
+from facebench import Codec, CodecError, UnsupportedSize
 from facebench_imagecodecs.jpeg_scan import EOI, JpegFile, put_together, tables_of, take_apart, transcode
 
 _QUALITY_OF_TABLES = 50
@@ -33,10 +33,18 @@ class _BaselineJpeg(Codec):
     """
 
     def __init__(self, size: tuple[int, int], *, headerless: bool) -> None:
-        """Make a codec for pictures of ``size`` = (height, width); call it last in a subclass's constructor."""
+        """Make a codec for pictures of ``size`` = (height, width); call it last in a subclass's constructor.
+
+        Raises UnsupportedSize if the library does not encode a picture of this size.
+        """
         super().__init__(size)
         self._headerless = headerless
-        self._head = take_apart(self._compress(np.zeros((*size, 3), np.uint8))).head
+        try:
+            blank = self._compress(np.zeros((*size, 3), np.uint8))
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise UnsupportedSize(f"the encoder refuses pictures of {size[1]}x{size[0]}: {reason}") from error
+        self._head = take_apart(blank).head
 
     @abstractmethod
     def _compress(self, image: NDArray[np.uint8]) -> bytes:

@@ -19,7 +19,10 @@ av.logging.set_level(None)
 _START_CODE = b"\x00\x00\x01"
 _STRIDE = 64  # what FFmpeg rounds widths up to before it checks them
 _NAL_IDR, _NAL_SEI = 5, 6
-_VP9_SIZE_END = 8  # bytes of the frame header up to the sides, whose last bits are in the next byte
+# Whole bytes of the frame header up to the sides' last bits. These are in the next byte: in its upper half with 4:2:0
+# (profile 0), in its upper seven bits with 4:4:4 (profile 1).
+_VP9_SIZE_END = 8
+# Checked of that byte. What is not, with 4:4:4, max_pixels and the decoded frame's size catch.
 _VP9_HIGH_NIBBLE = 0xF0
 
 

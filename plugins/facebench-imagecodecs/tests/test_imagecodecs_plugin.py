@@ -176,6 +176,12 @@ def test_sizes_that_a_library_does_not_encode_are_refused_in_one_line(registry: 
         codec(registry, "jpegxr:quality=10", (8, 8))
 
 
+@pytest.mark.parametrize("name", ["mozjpeg", "jpegli"])
+def test_a_side_beyond_what_jpeg_can_say_is_refused(registry: Registry, name: str) -> None:
+    with pytest.raises(UnsupportedSize, match="the encoder refuses pictures of 70000x8: "):
+        codec(registry, name, (8, 70_000))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_sweep_is_ordered_and_reaches_from_small_to_about_1000_bytes(registry: Registry, name: str) -> None:
     spec = registry.codec(name)
