@@ -117,3 +117,51 @@ def test_what_any_run_knows_of_the_pictures_is_kept():
     assert list(posed.pictures.columns) == ["picture", "position", "yaw", "attribute Male"]  # as it was
     assert merge_runs([plain, labelled]).pictures.equals(told)
     assert merge_runs([plain, a_run()]).pictures is None
+
+
+def costs(*labels, cpu="Z80", definition="median", encode=1.0, packages=None, pictures="ab"):
+    machine = {"cpu": cpu, "cores": 1, "packages": {"numpy": "2.0.0", **(packages or {})}}
+    entry = {"encode_ms": {"median": encode}}
+    return {
+        "command": f"facebench cost --run {labels[0]}",
+        "definition": definition,
+        "device": "cpu",
+        "threads": 1,
+        "machine": machine,
+        "image_set": {"digest": pictures},
+        "points": dict.fromkeys(labels, entry),
+    }
+
+
+def test_costs_of_all_runs_that_were_measured_alike_stand_in_one_table():
+    one = replace(a_run(), cost=costs("jpeg:quality=5", "both", packages={"plugin-a": "1"}))
+    two = replace(a_run("webp:quality=1", 0.2, "two"), cost=costs("webp:quality=1", "both", encode=2.0))
+    merged = merge_runs([one, two, a_run("png", 0.0, "three")])
+    assert {label: about["encode_ms"]["median"] for label, about in merged.cost["points"].items()} == {
+        "jpeg:quality=5": 1.0,
+        "both": 2.0,  # the later run's
+        "webp:quality=1": 2.0,
+    }
+    assert merged.cost["machine"]["packages"] == {"numpy": "2.0.0", "plugin-a": "1"}
+    assert merged.cost["command"] == "facebench cost --run jpeg:quality=5; facebench cost --run webp:quality=1"
+    assert merged.manifest["problems"] == []
+    assert set(one.cost["points"]) == {"jpeg:quality=5", "both"}  # as it was
+    assert merge_runs([a_run(), a_run("png", 0.0, "three")]).cost is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"cpu": "6502"}, "on another machine"),
+        ({"definition": "mean"}, "by another definition"),
+        ({"packages": {"numpy": "1.0.0"}}, "with another numpy"),
+        ({"pictures": "cd"}, "on other pictures"),
+    ],
+)
+def test_costs_measured_otherwise_than_the_last_runs_are_left_out_and_named(changed, said):
+    one = replace(a_run(), cost=costs("jpeg:quality=5", **changed))
+    two = replace(a_run("webp:quality=1", 0.2, "two"), cost=costs("webp:quality=1"))
+    merged = merge_runs([one, two])
+    assert list(merged.cost["points"]) == ["webp:quality=1"]
+    (problem,) = merged.manifest["problems"]
+    assert "costs of run 'one' are left out" in problem and said in problem and "run 'two'" in problem

@@ -106,7 +106,7 @@ def test_an_interval_that_just_leaves_out_zero_is_no_victory_among_many_sizes():
     ]
     comparison = compare_curves(make_run([*ours, *sweep("jpeg", 1, face=False)]), "facet", "jpeg")
     found = [row.comparison for row in comparison.at_bytes if row.comparison]
-    assert all(c.high < 0 and c.outcome == "beats" for c in found)
+    assert all(c.high < 0 and c.outcome == "level" for c in found)
     assert {row.outcome for row in comparison.at_bytes if row.comparison} == {"level"}
 
 
@@ -214,6 +214,12 @@ def test_a_single_person_gives_values_without_a_test():
 def test_what_the_run_lacks_is_refused_in_one_line():
     with pytest.raises(UnknownName, match=r"has no curve 'facets'; it has: facet, jpeg$"):
         said(a_run(), "facets", "jpeg")
+    tuned = Point("facet@128B", [0.1] * PICTURES, [99] * PICTURES, about={"curve": "facet@budget", "budget": 128})
+    for name in ("facets", "facet@budget"):
+        with pytest.raises(UnknownName, match=rf"has no curve '{name}'; it has: facet, jpeg$"):
+            said(a_run(tuned), "jpeg", name)
+    with pytest.raises(ResultsError, match="byte budgets only, which lie on no curve; run it with --sweep"):
+        said(make_run([tuned]), "facet@budget", "eigenfaces@budget")
     with pytest.raises(ResultsError, match="did you mean 'PSNR'"):
         said(a_run(), "facet", "jpeg", metric="PSNRs")
     with pytest.raises(ResultsError, match="has no face masks"):

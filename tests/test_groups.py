@@ -11,7 +11,7 @@ import pytest
 from constructed_run import Point, baseline, make_run
 from scipy import stats
 
-from facebench.analysis.groups import fairness_gaps, grouped_curves, groupings_of, usual_size
+from facebench.analysis.groups import fairness_gap, grouped_curves, groupings_of, usual_size
 from facebench.analysis.summary import summarise
 from facebench.analysis.worst import shared_worst, worst_pictures
 from facebench.report.groups import groups_markdown, groups_section
@@ -118,11 +118,85 @@ def test_a_gap_that_the_baseline_has_too_is_not_the_codecs_own() -> None:
     run = run_of(*curve("pca", 0.2, male=0.05, reference=True), *fair, *curve("unfair", 0.2, male=0.15))
     found = grouped(run)
     assert found["fair"].gaps["Male"].beyond == pytest.approx(0, abs=1e-9)
-    assert found["fair"].gaps["Male"].p > 0.5
+    assert found["fair"].gaps["Male"].beyond_p > 0.5
     unfair = found["unfair"].gaps["Male"]
     assert unfair.beyond == pytest.approx(unfair.share - found["pca"].gaps["Male"].share)
-    assert 0 < unfair.beyond_low < unfair.beyond < unfair.beyond_high and unfair.p < 0.05
-    assert math.isnan(found["pca"].gaps["Male"].beyond) and math.isnan(found["pca"].gaps["Male"].p)
+    assert 0 < unfair.beyond_low < unfair.beyond < unfair.beyond_high and unfair.beyond_p < 0.05
+    assert math.isnan(found["pca"].gaps["Male"].beyond) and math.isnan(found["pca"].gaps["Male"].beyond_p)
+
+
+def test_a_gap_the_other_way_round_than_the_baselines_is_all_the_codecs_own() -> None:
+    found = grouped(run_of(*curve("pca", 0.2, male=-0.05, reference=True), *curve("unfair", 0.2, male=0.05)))
+    own, reference = found["unfair"].gaps["Male"], found["pca"].gaps["Male"]
+    assert (own.worst, reference.worst) == ("Male", "not Male")
+    assert own.beyond == pytest.approx(own.share + reference.share)
+    assert own.beyond > 0.4 and own.beyond_low > 0.3 and own.beyond_p < 0.05
+
+
+def test_the_baselines_gap_is_taken_between_the_codecs_own_two_groups() -> None:
+    # Both serve two thirds of the faces unequally, but not the same two.
+    third = np.argsort(np.argsort(np.abs(YAW))) // (COUNT // 3)
+    unequal = {
+        name: [replace(p, whole=list(np.array(p.whole) + 0.05 * (third == worst))) for p in curve(name, 0.2, **more)]
+        for name, worst, more in (("pca", 0, {"reference": True}), ("web", 2, {}))
+    }
+    run = run_of(*unequal["pca"], *unequal["web"])
+    gap = grouped(run)["web"].gaps["pose"]
+    assert gap.worst == "turned"
+    worst, best = third == 2, third == ["frontal", "half", "turned"].index(gap.best)
+    everyone = np.ones(COUNT, bool)
+    rival = means(run, "pca:step=128", worst) - means(run, "pca:step=128", best)
+    assert gap.beyond == pytest.approx(gap.share - rival / means(run, "pca:step=128", everyone))
+
+
+def welch_deviations(values: np.ndarray, members: np.ndarray, pairs: int) -> float:
+    """The normal deviates of the p-value that the gap of ``members`` has in Student's distribution of the fewer."""
+    each = values.reshape(PEOPLE, EACH).mean(axis=1)
+    one, other = each[members], each[~members]
+    error = math.sqrt(one.var(ddof=1) / len(one) + other.var(ddof=1) / len(other))
+    p = 2 * stats.t.sf(abs(one.mean() - other.mean()) / error, min(len(one), len(other)) - 1)
+    return float(stats.norm.isf(pairs * p / 2))
+
+
+def test_p_values_of_few_people_are_students_and_corrected_for_the_pairs_of_groups() -> None:
+    hats = np.arange(PEOPLE) % 6 == 0  # seven people
+    for extra in (0.01, 0.02):
+        values = 0.2 + HARDNESS + extra * hats[PERSON]
+        told = facts(**{"attribute Hat": hats[PERSON]})[["picture", "position", "identity", "attribute Hat"]]
+        run = run_of(Point("web:step=128", list(values), [128] * COUNT), pictures=told)
+        gap = grouped(run)["web"].gaps["Hat"]
+        assert stats.norm.isf(gap.share_p / 2) == pytest.approx(welch_deviations(values, hats, 1), rel=0.12)
+    sizes = facts(yaw=np.nan, **{"face size": PERSON // 14})[["picture", "position", "identity", "face size"]]
+    values = 0.2 + HARDNESS + 0.02 * (PERSON >= 28)
+    gap = grouped(run_of(Point("web:step=128", list(values), [128] * COUNT), pictures=sizes))["web"].gaps["face size"]
+    two = grouped(
+        run_of(
+            Point("web:step=128", list(values), [128] * COUNT),
+            pictures=facts(**{"attribute Big": PERSON >= 28})[["picture", "position", "identity", "attribute Big"]],
+        )
+    )["web"].gaps["Big"]
+    assert gap.worst == "large" and two.share_p < gap.share_p < 0.05
+
+
+def test_chance_gaps_among_few_people_are_seldom_called_more() -> None:
+    draw, found = np.random.default_rng(11), 0
+    told = facts(**{"attribute Hat": PERSON < 5})[["picture", "position", "identity", "attribute Hat"]]
+    for _ in range(120):
+        people = draw.normal(0, 0.02, (2, PEOPLE))[:, PERSON]
+        points = [
+            kind(f"{name}:step=128", list(0.3 + noise), [128] * COUNT)
+            for kind, name, noise in ((baseline, "pca", people[0]), (Point, "web", people[1]))
+        ]
+        found += grouped(run_of(*points, pictures=told), resamples=200)["web"].gaps["Hat"].beyond_p < 0.05
+    assert found <= 10  # one in 20 expected
+
+
+def test_a_metric_of_some_pictures_is_read_at_the_bytes_of_those() -> None:
+    half = np.arange(COUNT) % 2 == 0
+    run = run_of(*curve("web", 0.2, sizes=np.where(half, 1.0, 3.0)))
+    run.records.loc[~half[run.records["position"]], "1-SSIM"] = math.nan
+    found = grouped(run)["web"]
+    assert found.values["Male"][0].reading.value == pytest.approx(means(run, "web:step=128", MALE & half))
 
 
 def test_the_worst_group_is_the_lowest_where_higher_is_better() -> None:
@@ -174,11 +248,12 @@ def test_failures_are_counted_by_group_and_their_points_bear_on_no_curve() -> No
 
 def test_the_fairness_gap_of_a_curve_is_the_largest_of_its_attributes() -> None:
     run = run_of(*curve("fair", 0.2), *curve("unfair", 0.2, male=0.1), Point("big:q=1", [0.1] * COUNT, [900] * COUNT))
-    gaps = fairness_gaps(run, summarise(run))
-    by_hand = grouped(run)["unfair"].gaps["Male"].share
-    assert gaps["unfair"] == pytest.approx(by_hand) and gaps["fair"] < 0.1 < gaps["unfair"]
-    assert math.isnan(gaps["big"])  # has no value at 128 bytes
-    assert fairness_gaps(replace(run, pictures=None), summarise(run)).keys() == gaps.keys()
+    found, groupings = grouped(run), groupings_of(run)
+    assert fairness_gap(found["unfair"], groupings) == ("Male", found["unfair"].gaps["Male"])
+    _, fair = fairness_gap(found["fair"], groupings)
+    assert fair.share == max(found["fair"].gaps[name].share for name in ("Male", "Young")) < 0.1
+    assert fairness_gap(found["big"], groupings) is None  # has no value at 128 bytes
+    assert fairness_gap(found["unfair"], groupings[-2:]) is None  # pose and face size are no attributes
 
 
 def test_groups_are_compared_where_most_curves_are() -> None:
@@ -186,6 +261,19 @@ def test_groups_are_compared_where_most_curves_are() -> None:
     large = [replace(p, sizes=[8 * s for s in p.sizes]) for name in ("a", "b", "c") for p in curve(name, 0.2)]
     assert usual_size(summarise(run_of(*curve("web", 0.2), *large))) == 512
     assert usual_size(summarise(run_of(Point("big:q=1", [0.1] * COUNT, [9000] * COUNT)))) == 128
+    assert usual_size(summarise(run_of(at_budget(1024), at_budget(192)))) == 192
+    assert usual_size(summarise(run_of(at_budget(512), *curve("web", 0.2)))) == 128
+
+
+def at_budget(size: int, **more: object) -> Point:
+    about = {"curve": "web@budget", "budget": size, "downscale": False}
+    return Point(f"web@{size}B", list(0.3 + HARDNESS), [size - 9] * COUNT, about=about, **more)
+
+
+def test_a_run_of_budgets_only_tells_its_worst_pictures_at_the_budget_nearest_to_128() -> None:
+    text = section(run_of(at_budget(1024), at_budget(256)))
+    assert "The worst 20 pictures of each curve at about 256 bytes" in text and "**web@256B**" in text
+    assert "The run holds byte budgets only, which lie on no curve" in text
 
 
 def test_the_worst_pictures_are_those_at_the_point_nearest_to_the_size() -> None:
@@ -232,6 +320,26 @@ def test_hard_pictures_are_counted_by_codec_not_by_curve() -> None:
     assert shared_worst(worst_pictures(run, summarise(run), size=128, count=1)) == [("set:3", 2)]
 
 
+def test_of_few_pictures_a_fifth_are_the_worst_and_at_least_one() -> None:
+    def counts(pictures: int) -> list[int]:
+        run = make_run(
+            [Point(name, list(0.2 + HARDNESS[:pictures]), [128] * pictures) for name in ("web:q=1", "jpg:q=1")]
+        )
+        return [len(worst.pictures) for worst in worst_pictures(run, summarise(run), size=128)]
+
+    assert [counts(n)[0] for n in (3, 9, 20, 99, 100, 240)] == [1, 1, 4, 19, 20, 20]
+
+
+def test_pictures_over_the_budget_are_counted_and_not_among_the_worst() -> None:
+    over = dict.fromkeys(range(190), "over budget") | {190: "crashed"}
+    run = run_of(at_budget(128, failed=over))
+    (worst,) = worst_pictures(run, summarise(run), size=128)
+    assert worst.failures == {"crashed": 1, "over budget": 190}
+    assert len(worst.pictures) == 9  # a fifth of the 49 that fit
+    text = section(run)
+    assert "(1 crashed, 190 over budget: not among them)" in text and "The worst 9 pictures of each curve" in text
+
+
 def section(run: Run) -> str:
     return "\n\n".join(groups_section(summarise(run), run))
 
@@ -247,8 +355,11 @@ def test_the_section_shows_means_gaps_and_what_is_beyond_the_baseline() -> None:
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     gap = grouped(run)["unfair"].gaps["Male"]
     male, other = (grouped(run)["unfair"].values["Male"][i].reading.value for i in (0, 1))
-    assert cells[2:4] == [f"{male:.4f} / {other:.4f}", f"**{100 * gap.share:.1f} %** ({100 * gap.beyond:+.1f})"]
-    assert cells[5].startswith("*") and "(≈)" in cells[5]  # nothing was built in for the young
+    bounds = f"[{100 * gap.share_low:.1f}, {100 * gap.share_high:.1f}]"
+    assert cells[2] == f"**{100 * gap.share:.1f} %** {bounds} Male"
+    assert cells[3:5] == [f"{male:.4f} / {other:.4f}", f"**{100 * gap.share:.1f} %** ({100 * gap.beyond:+.1f})"]
+    assert cells[6].startswith("*") and "(≈)" in cells[6]  # nothing was built in for the young
+    assert [line for line in text.splitlines() if line.startswith("| curve")][0].count("fairness gap") == 1
     assert "| big" not in text and "No value at 128 bytes: big." in text
     assert "Failed on big, by group: Male 1, Young 1" in text
     assert "- Male: Male 120 pictures of 20 identities, not Male 120 pictures of 20 identities." in text
@@ -275,4 +386,17 @@ def test_a_run_without_facts_of_its_pictures_has_its_worst_pictures_alone() -> N
 def test_facts_of_landmarks_alone_make_a_section_without_attributes() -> None:
     run = run_of(*curve("web", 0.2), pictures=facts().drop(columns=["attribute Male", "attribute Young"]))
     assert "frontal / half / turned" in section(run) and "Male" not in section(run)
-    assert all(math.isnan(gap) for gap in fairness_gaps(run, summarise(run)).values())
+    assert "airness gap" not in section(run)
+
+
+def test_a_gap_whose_interval_leaves_out_zero_by_chance_is_called_chance() -> None:
+    # Of 30 attributes at random the widest has an interval off zero: it was chosen for that.
+    draw = np.random.default_rng(3)
+    people = {f"attribute A{i}": (draw.permutation(PEOPLE) < PEOPLE // 2)[PERSON] for i in range(30)}
+    told = facts(**people).drop(columns=["attribute Male", "attribute Young", "yaw", "face size"])
+    run = run_of(*curve("web", 0.2), pictures=told)
+    _, gap = fairness_gap(grouped(run)["web"], groupings_of(run))
+    assert gap.share_low > 0 and gap.share_p > 0.05
+    text = section(run)
+    assert f"*{100 * gap.share:.1f} %* [" in text and "**" not in text.partition("<details>")[0]
+    assert "corrected for having chosen the widest" in text

@@ -161,6 +161,10 @@ def test_a_missing_metric_mask_or_curve_is_one_clear_line(tmp_path):
     broken = make_run([Point("broken", [0.1], [9], failed={0: "crashed"})])
     with pytest.raises(ResultsError, match="no curve to draw"):
         rate_distortion_svg(broken, "1-SSIM", tmp_path / "a.svg")
+    tuned = make_run([Point("webp@128B", [0.1], [99], about={"budget": 128, "curve": "webp@budget"})])
+    for only in ([], ["webp"]):
+        with pytest.raises(ResultsError, match="byte budgets only, which lie on no curve; run it with --sweep"):
+            rate_distortion_svg(tuned, "1-SSIM", tmp_path / "a.svg", only=only)
 
 
 def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from facebench.analysis.bd_rate import BdReading, ResampledPair, bd_metric, bd_r
 from facebench.analysis.bootstrap import percentile_interval
 from facebench.analysis.curves import Curve
 from facebench.analysis.equal_bytes import BUDGETS, Reading, bytes_at, value_at
-from facebench.analysis.significance import Comparison, compare_at, holm, significant
+from facebench.analysis.significance import Comparison, compare_at, corrected
 from facebench.analysis.summary import FACE, Summary, summarise
 from facebench.errors import ResultsError, UnknownName
 from facebench.plugins import unknown
@@ -25,7 +25,7 @@ _MOST_VALUES = 5
 
 @dataclass(frozen=True)
 class AtBytes:
-    """Both curves at ``size`` bytes; ``comparison``, with p corrected by Holm for all sizes, only where both are."""
+    """Both curves at ``size`` bytes; ``comparison``, corrected by Holm for all sizes, only where both are."""
 
     size: float
     ours: Reading
@@ -34,14 +34,8 @@ class AtBytes:
 
     @property
     def outcome(self) -> str:
-        """ "beats", "loses", "level", or "" where there is no comparison; "level" unless the corrected p is small.
-
-        Without p-values (fewer than two identities) the values alone decide.
-        """
-        if self.comparison is None:
-            return ""
-        undecided = not math.isnan(self.comparison.p) and not significant(self.comparison.p)
-        return "level" if undecided else self.comparison.outcome
+        """That of the comparison: "beats", "loses" or "level"; "" where there is none."""
+        return self.comparison.outcome if self.comparison else ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +75,15 @@ class CurveComparison:
         return str(self.run.manifest["metrics"][self.metric].get("unit") or "")
 
 
+def curve_names(run: Run) -> list[str]:
+    """Return the names of the curves of ``run``, in its order; raises ResultsError if no point of it lies on one."""
+    points = run.manifest["points"].values()
+    names = list(dict.fromkeys(str(about["curve"]) for about in points if about.get("budget") is None))
+    if points and not names:
+        raise ResultsError(f"run '{run.name}' holds byte budgets only, which lie on no curve; run it with --sweep")
+    return names
+
+
 def compare_curves(
     run: Run,
     name: str,
@@ -95,9 +98,9 @@ def compare_curves(
 
     ``limits`` in bytes are those of the BD figures; ``values`` of the metric are those to tell the bytes of, by
     default round ones that both reach. Raises UnknownName for a curve, and ResultsError for a metric or mask
-    variant, that the run lacks.
+    variant, that the run lacks, or if it has no curve at all.
     """
-    names = list(dict.fromkeys(about["curve"] for about in run.manifest["points"].values()))
+    names = curve_names(run)
     for wanted in (name, rival):
         if wanted not in names:
             raise UnknownName(f"run '{run.name}' has no curve '{wanted}'; it has: {', '.join(names)}")
@@ -145,12 +148,8 @@ def _at_bytes(summary: Summary, ours: Curve, theirs: Curve, metric: str, mask: s
     rows = [at(size) for size in BUDGETS]
     if not any(row.comparison for row in rows):
         rows = [at(point.bytes) for point in ours.points]
-    there = [row.comparison for row in rows if row.comparison]
-    corrected = dict(zip((c.size for c in there), holm([c.p for c in there]), strict=True))
-    return tuple(
-        replace(row, comparison=replace(row.comparison, p=corrected[row.size])) if row.comparison else row
-        for row in rows
-    )
+    decided = iter(corrected([row.comparison for row in rows if row.comparison]))
+    return tuple(replace(row, comparison=next(decided)) if row.comparison else row for row in rows)
 
 
 def _at_quality(ours: Curve, theirs: Curve, pair: ResampledPair | None, value: float, higher: bool) -> AtQuality:

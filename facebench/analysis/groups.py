@@ -87,10 +87,12 @@ class Gap:
     """The largest difference between the groups of a grouping: the group that fares ``worst`` against the ``best``.
 
     ``difference`` is worst minus best in the metric's unit; ``share`` its size as a share of the mean over all
-    pictures; ``beyond`` that share minus the baseline's own gap at the same bytes (negative: the codec's is narrower).
-    Each has its 95 % interval over identities. Worst and best were chosen by looking, so that a ``share`` near 0 lies
-    a little too far from it. ``p`` is the two-sided p-value of no ``beyond``, corrected by Holm for all curves and
-    groupings. NaN where undefined, such as ``beyond`` and ``p`` of the baseline itself.
+    pictures; ``beyond`` that share minus the baseline's between the same two groups at the same bytes, which is
+    negative where the baseline serves them the other way round. Each has its 95 % interval over identities, not
+    corrected for having chosen worst and best by looking. ``share_p`` and ``beyond_p`` are the two-sided p-values of
+    no such share, held against Student's distribution of as many identities as the smaller group has, and corrected: by
+    Bonferroni for the pairs of groups that there were to choose from, then by Holm for all curves and groupings. NaN
+    where undefined, such as ``beyond`` of the baseline itself.
     """
 
     worst: str
@@ -101,10 +103,11 @@ class Gap:
     share: float
     share_low: float
     share_high: float
+    share_p: float = math.nan
     beyond: float = math.nan
     beyond_low: float = math.nan
     beyond_high: float = math.nan
-    p: float = math.nan
+    beyond_p: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -161,28 +164,31 @@ def _group(name: str, members: NDArray[np.bool_], pictures: pd.DataFrame) -> Gro
 def usual_size(summary: Summary) -> int:
     """Return the bytes at which to compare groups: 128, or the next budget at which many more curves have a value.
 
-    Many more: over twice as many. 128 too if no curve has a value at any budget.
+    Many more: over twice as many. If no curve has a value at any: that of the budgets of the run's points that is
+    nearest to 128, by ratio, and 128 if it has none.
     """
     curves = summary.curves(summary.ranked_by).values()
     counts = {size: sum(value_at(curve, size).value is not None for curve in curves) for size in BUDGETS}
     most = max(counts.values())
+    if not most:
+        return min(summary.budgets, key=_from_default, default=DEFAULT_SIZE)
     if 2 * counts[DEFAULT_SIZE] >= most:
         return DEFAULT_SIZE
-    return min((s for s in BUDGETS if counts[s] == most), key=lambda size: abs(math.log(size / DEFAULT_SIZE)))
+    return min((size for size in BUDGETS if counts[size] == most), key=_from_default)
 
 
-def fairness_gaps(run: Run, summary: Summary, *, size: float = DEFAULT_SIZE, mask: str = WHOLE) -> dict[str, float]:
-    """Return each curve's fairness gap in the ranking metric at ``size`` bytes, a share of its mean (0.1: 10 %).
+def _from_default(size: float) -> float:
+    return abs(math.log(size / DEFAULT_SIZE))
 
-    That is the largest :attr:`Gap.share` of any attribute; pose and face size are not counted. NaN where the curve
-    has no value at ``size``, and where no attribute's groups can be judged.
+
+def fairness_gap(curve: GroupedCurve, groupings: Sequence[Grouping]) -> tuple[str, Gap] | None:
+    """Return the attribute whose groups ``curve`` treats most unequally, by the share of its mean, and their gap.
+
+    Of the ``groupings`` pose and face size are not counted. None where no attribute has a gap.
     """
-    attributes = {grouping.name for grouping in groupings_of(run) if grouping.attribute}
-    largest = dict.fromkeys(summary.curves(summary.ranked_by, mask), math.nan)
-    for grouped in grouped_curves(run, summary, size=size, mask=mask, resamples=0):
-        shares = [gap.share for name, gap in grouped.gaps.items() if name in attributes and not math.isnan(gap.share)]
-        largest[grouped.curve] = max(shares, default=math.nan)
-    return largest
+    named = [(grouping.name, curve.gaps.get(grouping.name)) for grouping in groupings if grouping.attribute]
+    found = [(name, gap) for name, gap in named if gap is not None and not math.isnan(gap.share)]
+    return max(found, key=lambda one: one[1].share, default=None)
 
 
 def grouped_curves(
@@ -207,12 +213,12 @@ def grouped_curves(
     reader = _Reader(_Rows.of(run, metric, mask), groupings, size, higher, resamples)
     curves = summary.curves(metric, mask)
     levels = {name: reader.levels(curve) for name, curve in curves.items()}
-    widest = {name: {g.name: _widest(g, levels[name], higher) for g in groupings} for name in curves}
-    reference = widest.get(summary.baseline_curve or "", {})
+    reference = levels.get(summary.baseline_curve or "")
     grouped = []
     for name in curves:
-        rivals = {} if name == summary.baseline_curve else reference
-        gaps = {which: _gap(own, rivals.get(which)) for which, own in widest[name].items() if own is not None}
+        rival = None if name == summary.baseline_curve else reference
+        widest = {g.name: _widest(g, levels[name], higher) for g in groupings}
+        gaps = {which: _gap(own, rival, higher) for which, own in widest.items() if own is not None}
         failed = reader.rows.failures(name)
         values = {g.name: tuple(_value(g, group, levels[name], failed) for group in g.groups) for g in groupings}
         grouped.append(GroupedCurve(name, size, levels[name].everyone.reading, values, gaps))
@@ -243,10 +249,12 @@ class _Rows:
         people, names = pd.factorize(run.pictures["identity"])
         people = np.where(np.isin(people, np.flatnonzero(names == "")), -1, people).astype(np.int64)
         clusters, count = cluster_codes(people, np.arange(len(people)))
+        values = np.asarray(records[metric].to_numpy(dtype=np.float64, na_value=np.nan))
+        sizes = np.asarray(records["bits"].to_numpy(dtype=np.float64, na_value=np.nan)) / 8
         return cls(
             place=place.astype(np.int64),
-            values=np.asarray(records[metric].to_numpy(dtype=np.float64, na_value=np.nan)),
-            bytes=np.asarray(records["bits"].to_numpy(dtype=np.float64, na_value=np.nan)) / 8,
+            values=values,
+            bytes=np.where(np.isnan(values), np.nan, sizes),  # as on a curve: means over the same pictures
             ok=np.asarray((records["status"] == "ok").to_numpy(dtype=bool)),
             curve=records["curve"],
             of_point=records.groupby("point", sort=False, observed=True).indices,
@@ -262,9 +270,10 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Level:
-    """A mean at the size asked for, and its value in each resample, (R,), or None without resamples."""
+    """A mean over so many ``people`` at the size asked for; ``resampled`` in each resample, (R,), None without."""
 
     reading: Reading
+    people: int = 0
     resampled: Floats | None = None
 
 
@@ -315,16 +324,17 @@ class _Reader:
         stacked, numbers = np.stack(sums, axis=1), np.stack(counts, axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             means = (stacked.sum(axis=0) / numbers.sum(axis=0)).reshape(len(parts), len(labels), 2)
+        people = np.count_nonzero(numbers, axis=0).reshape(len(parts), -1).min(axis=1)
         drawn = None
         if self.resamples and rows.cluster_count > 1:
             drawn = resampled_means(stacked, numbers, resamples=self.resamples)
             drawn = drawn.reshape(len(drawn), len(parts), len(labels), 2)
         return [
-            self._level(curve, labels, means[place], None if drawn is None else drawn[:, place])
+            self._level(curve, labels, means[place], int(people[place]), None if drawn is None else drawn[:, place])
             for place in range(len(parts))
         ]
 
-    def _level(self, curve: Curve, labels: Sequence[str], means: Floats, drawn: Floats | None) -> _Level:
+    def _level(self, curve: Curve, labels: Sequence[str], means: Floats, people: int, drawn: Floats | None) -> _Level:
         """Return the level from mean bytes and metric of the points, (points, 2), and those of each resample."""
         points = [
             CurvePoint(label, float(size), float(value)) for label, (size, value) in zip(labels, means, strict=True)
@@ -332,9 +342,9 @@ class _Reader:
         own = make_curve(curve.name, curve.codec, points, higher_is_better=self.higher_is_better)
         reading = value_at(own, self.size)
         if reading.value is None or drawn is None:
-            return _Level(reading)
+            return _Level(reading, people)
         kept = [labels.index(point.label) for point in own.points]
-        return _Level(reading, Resampled(drawn[:, kept, 0], drawn[:, kept, 1]).at(self.size))
+        return _Level(reading, people, Resampled(drawn[:, kept, 0], drawn[:, kept, 1]).at(self.size))
 
 
 def _value(grouping: Grouping, group: Group, levels: _Levels, failed: NDArray[np.int64]) -> GroupValue:
@@ -346,58 +356,98 @@ def _value(grouping: Grouping, group: Group, levels: _Levels, failed: NDArray[np
 
 
 @dataclass(frozen=True)
-class _Widest:
-    """The largest difference between the groups of a grouping; ``differences`` and ``shares`` in each resample, (R,).
+class _Share:
+    """How much worse off one group is than another, as a share of the mean; ``resampled`` in each resample, (R,).
 
-    The difference is that of the ``worst`` minus the ``best``, the share is positive where the worst is worse.
+    ``people`` are those of the smaller group.
     """
 
-    worst: str
-    best: str
+    value: float
+    people: int
+    resampled: Floats | None = None
+
+
+@dataclass(frozen=True)
+class _Widest:
+    """The groups of a grouping that are furthest apart, of ``pairs`` that there were to choose from.
+
+    ``difference`` is that of the ``worst`` minus the ``best``, ``differences`` in each resample, (R,).
+    """
+
+    grouping: str
+    worst: Group
+    best: Group
+    pairs: int
     difference: float
-    share: float
-    differences: Floats | None = None
-    shares: Floats | None = None
+    differences: Floats | None
+    share: _Share
 
 
 def _widest(grouping: Grouping, levels: _Levels, higher_is_better: bool) -> _Widest | None:
-    values: dict[str, float] = {}
+    values: list[tuple[float, Group]] = []
+    sign = -1 if higher_is_better else 1
     for group in grouping.groups:
         level = levels.groups.get((grouping.name, group.name))
         if level is not None and level.reading.value is not None:
-            values[group.name] = level.reading.value
+            values.append((sign * level.reading.value, group))
+    if len(values) < 2:
+        return None
+    (most, worst), (least, best) = max(values, key=lambda one: one[0]), min(values, key=lambda one: one[0])
+    share = _share(grouping.name, worst, best, levels, higher_is_better)
+    if share is None:
+        return None
+    one, other = (levels.groups[grouping.name, group.name].resampled for group in (worst, best))
+    differences = None if one is None or other is None else one - other
+    return _Widest(grouping.name, worst, best, math.comb(len(values), 2), sign * (most - least), differences, share)
+
+
+def _share(grouping: str, worst: Group, best: Group, levels: _Levels, higher_is_better: bool) -> _Share | None:
+    """Return how much worse off ``worst`` is than ``best``, negative if it is better; None where one has no value."""
+    one, other = (levels.groups.get((grouping, group.name)) for group in (worst, best))
     mean = levels.everyone.reading.value
-    if len(values) < 2 or mean is None:
+    if one is None or other is None or one.reading.value is None or other.reading.value is None or mean is None:
         return None
     sign = -1 if higher_is_better else 1
-    worst, best = max(values, key=lambda name: sign * values[name]), min(values, key=lambda name: sign * values[name])
-    difference = values[worst] - values[best]
-    found = _Widest(worst, best, difference, sign * difference / abs(mean) if mean else math.nan)
+    value = sign * (one.reading.value - other.reading.value) / abs(mean) if mean else math.nan
     means = levels.everyone.resampled
-    one, other = (levels.groups[grouping.name, name].resampled for name in (worst, best))
-    if means is None or one is None or other is None:
-        return found
+    people = min(one.people, other.people)
+    if means is None or one.resampled is None or other.resampled is None:
+        return _Share(value, people)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return replace(found, differences=one - other, shares=sign * (one - other) / np.abs(means))
+        return _Share(value, people, sign * (one.resampled - other.resampled) / np.abs(means))
 
 
-def _gap(widest: _Widest, reference: _Widest | None) -> Gap:
+def _gap(widest: _Widest, reference: _Levels | None, higher_is_better: bool) -> Gap:
+    """Return the gap, also against the same groups' at the levels of the baseline; p-values are not yet Holm's."""
+    own = widest.share
     gap = Gap(
-        widest.worst,
-        widest.best,
+        widest.worst.name,
+        widest.best.name,
         widest.difference,
         *_interval(widest.differences),
-        widest.share,
-        *_interval(widest.shares),
+        own.value,
+        *_interval(own.resampled),
+        share_p=_p(own, widest.pairs),
     )
     if reference is None:
         return gap
-    gap = replace(gap, beyond=widest.share - reference.share)
-    if widest.shares is None or reference.shares is None:
+    rival = _share(widest.grouping, widest.worst, widest.best, reference, higher_is_better)
+    if rival is None:
         return gap
-    low, high = _interval(widest.shares - reference.shares)
-    values, resampled = np.array([widest.share, reference.share]), np.stack([widest.shares, reference.shares], axis=1)
-    return replace(gap, beyond_low=low, beyond_high=high, p=float(pairwise_p(values, resampled)[0, 1]))
+    resampled = None if own.resampled is None or rival.resampled is None else own.resampled - rival.resampled
+    beyond = _Share(own.value - rival.value, min(own.people, rival.people), resampled)
+    low, high = _interval(resampled)
+    return replace(gap, beyond=beyond.value, beyond_low=low, beyond_high=high, beyond_p=_p(beyond, widest.pairs))
+
+
+def _p(share: _Share, pairs: int) -> float:
+    """Return the p-value of no ``share``, corrected for the ``pairs`` of groups that were looked at."""
+    if share.resampled is None or math.isnan(share.value):
+        return math.nan
+    values = np.array([share.value, 0.0])
+    resampled = np.stack([share.resampled, np.zeros_like(share.resampled)], axis=1)
+    p = float(pairwise_p(values, resampled, clusters=share.people)[0, 1])
+    return math.nan if math.isnan(p) else min(1.0, pairs * p)
 
 
 def _interval(resampled: Floats | None) -> tuple[float, float]:
@@ -409,8 +459,12 @@ def _interval(resampled: Floats | None) -> tuple[float, float]:
 
 def _corrected(grouped: Sequence[GroupedCurve]) -> tuple[GroupedCurve, ...]:
     """Return ``grouped`` with the p-values of all its gaps corrected for their number."""
-    corrected = iter(holm([gap.p for curve in grouped for gap in curve.gaps.values()]))
+    gaps = [gap for curve in grouped for gap in curve.gaps.values()]
+    share, beyond = (iter(holm(p)) for p in ([gap.share_p for gap in gaps], [gap.beyond_p for gap in gaps]))
     return tuple(
-        replace(curve, gaps={name: replace(gap, p=next(corrected)) for name, gap in curve.gaps.items()})
+        replace(
+            curve,
+            gaps={name: replace(gap, share_p=next(share), beyond_p=next(beyond)) for name, gap in curve.gaps.items()},
+        )
         for curve in grouped
     )

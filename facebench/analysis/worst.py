@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from facebench.store import Run
 
-#: Pictures per curve.
-COUNT = 20
+#: Pictures per curve at most, and at most this part of those that have a value: most of a few are no worst ones.
+COUNT, PART = 20, 5
 #: An operating point is at about the bytes asked for if it has neither more nor less than so many times them.
 NEAR = 2.0
 
@@ -33,23 +33,28 @@ class WorstPicture:
 
 @dataclass(frozen=True)
 class WorstPictures:
-    """The worst pictures of a curve at one of its operating points, the worst first; ``bytes``: the point's mean."""
+    """The worst pictures of a curve at one of its operating points, the worst first; ``bytes``: the point's mean.
+
+    ``failures`` counts by error kind the pictures that failed there ("over budget" among them), and were not judged.
+    """
 
     curve: str
     codec: str
     point: str
     bytes: float
     pictures: tuple[WorstPicture, ...]
+    failures: Mapping[str, int] = field(default_factory=dict)
 
 
 def worst_pictures(
-    run: Run, summary: Summary, *, size: float, metric: str | None = None, count: int = COUNT
+    run: Run, summary: Summary, *, size: float, metric: str | None = None, count: int | None = None
 ) -> tuple[WorstPictures, ...]:
     """Return for each curve of ``run`` its ``count`` worst whole pictures at about ``size`` bytes.
 
-    Taken are those of its budget point of ``size`` bytes if the run has one (pictures over the budget are not
-    among them), else of the point nearest to ``size`` in the logarithm of the mean bytes. Curves without a point
-    within a factor of two, and lossless codecs, are left out. ``metric`` is the ranking one by default.
+    By default :data:`COUNT`, but no more than a fifth of those that have a value, and at least one. Taken are those
+    of its budget point of ``size`` bytes if the run has one (pictures over the budget are not among them), else of
+    the point nearest to ``size`` in the logarithm of the mean bytes. Curves without a point within a factor of two,
+    and lossless codecs, are left out. ``metric`` is the ranking one by default.
     """
     metric = metric or summary.ranked_by
     points = run.manifest["points"]
@@ -63,7 +68,7 @@ def worst_pictures(
         row = min(rows, key=lambda row: _distance(row, size))
         if row.budget == size or 1 / NEAR <= row.bytes / size <= NEAR:
             worst = _worst(whole[whole["point"] == row.point], metric, count, summary.higher_is_better(metric))
-            found.append(WorstPictures(curve, row.codec, row.point, row.bytes, worst))
+            found.append(WorstPictures(curve, row.codec, row.point, row.bytes, worst, row.failures))
     return tuple(found)
 
 
@@ -92,8 +97,10 @@ def _distance(row: Row, size: float) -> tuple[bool, int, float]:
     return True, 0, abs(math.log(row.bytes / size)) if row.bytes > 0 else math.inf
 
 
-def _worst(records: pd.DataFrame, metric: str, count: int, higher_is_better: bool) -> tuple[WorstPicture, ...]:
+def _worst(records: pd.DataFrame, metric: str, count: int | None, higher_is_better: bool) -> tuple[WorstPicture, ...]:
     records = records[(records["status"] == "ok") & records[metric].notna()]
+    if count is None:
+        count = max(1, min(COUNT, len(records) // PART))
     values = records[metric].to_numpy(dtype=np.float64)
     order = np.argsort(values if higher_is_better else -values, kind="stable")[:count]
     chosen = records.iloc[order]

@@ -14,13 +14,14 @@ from facebench.analysis.groups import (
     Gap,
     GroupedCurve,
     Grouping,
+    fairness_gap,
     grouped_curves,
     groupings_of,
     usual_size,
 )
 from facebench.analysis.significance import significant
 from facebench.analysis.summary import Summary, summarise
-from facebench.analysis.worst import COUNT, WorstPictures, shared_worst, worst_pictures
+from facebench.analysis.worst import WorstPictures, shared_worst, worst_pictures
 from facebench.report.leaderboard import data_lines
 from facebench.report.text import NONE, byte_count, counted, markdown_table, number
 
@@ -50,7 +51,7 @@ def groups_section(summary: Summary, run: Run) -> list[str]:
         shown = _shown(groupings, curves)
         there = [curve for curve in curves if curve.reading.value is not None]
         if there:
-            paragraphs += [_lead(summary, size), _table(summary, shown, there)]
+            paragraphs += [_lead(summary, groupings, size), _table(summary, groupings, shown, there)]
         paragraphs.append("\n".join(f"- {note}" for note in _notes(summary, groupings, shown, curves, size)))
     else:
         paragraphs.append(
@@ -71,38 +72,60 @@ def _shown(groupings: Sequence[Grouping], curves: Sequence[GroupedCurve]) -> lis
     return [grouping for grouping in groupings if grouping.name in chosen or not grouping.attribute]
 
 
-def _lead(summary: Summary, size: int) -> str:
+def _lead(summary: Summary, groupings: Sequence[Grouping], size: int) -> str:
     text = (
         f"{summary.ranked_by} within groups of pictures, each group read off its own curve at {size:,} bytes. "
         "Gap: how much worse the worst group of the column is than the best, in per cent of the mean over all "
         "pictures; italic: no more than chance; bold: the widest of the others in a column"
     )
-    if not summary.baseline_curve:
-        return f"{text}."
-    return (
-        f"{text}; in brackets: by how many points it is wider (+) or narrower (-) than that of "
-        f"{summary.baseline_curve}, as some faces are simply harder (≈: no more than chance). Chance is judged by the "
-        "95 % bootstrap over identities, for the brackets with Holm's correction."
+    if summary.baseline_curve:
+        text += (
+            f"; in brackets: by how many points it is wider (+) or narrower (-) than that of {summary.baseline_curve} "
+            "between the same two groups (negative where it serves them the other way round), as some faces are simply "
+            "harder (≈: no more than chance)"
+        )
+    text += (
+        ". Chance is judged by the bootstrap over identities, corrected for having chosen the widest of each "
+        "grouping, and by Holm for all curves and groupings."
     )
+    if any(grouping.attribute for grouping in groupings):
+        text += (
+            " Fairness gap: the widest gap of any attribute, shown here or not, with its 95 % interval, which is not "
+            "corrected for having chosen it."
+        )
+    return text
 
 
-def _table(summary: Summary, groupings: Sequence[Grouping], curves: Sequence[GroupedCurve]) -> str:
+def _table(
+    summary: Summary, all_groupings: Sequence[Grouping], shown: Sequence[Grouping], curves: Sequence[GroupedCurve]
+) -> str:
     unit = str(summary.metrics[summary.ranked_by].get("unit") or "")
-    gaps = {grouping.name: [c.gaps[grouping.name] for c in curves if grouping.name in c.gaps] for grouping in groupings}
-    widest = {name: max((gap.share for gap in of if not _by_chance(gap)), default=None) for name, of in gaps.items()}
-    rows = []
-    for curve in curves:
-        cells = [curve.curve, number(curve.reading.value, unit)]
-        for grouping in groupings:
-            values = curve.values[grouping.name]
-            cells.append(" / ".join(number(value.reading.value, unit) for value in values))
-            gap = curve.gaps.get(grouping.name)
-            cells.append(_gap(gap, widest[grouping.name]))
-        rows.append(cells)
+    columns = [[curve.curve for curve in curves], [number(curve.reading.value, unit) for curve in curves]]
     headers = ["curve", "all"]
-    for grouping in groupings:
+    if any(grouping.attribute for grouping in all_groupings):
+        headers.append("fairness gap")
+        columns.append(_fairness_column(all_groupings, curves))
+    for grouping in shown:
         headers += [" / ".join(_group_headers(grouping)), "gap"]
-    return markdown_table(headers, rows)
+        columns.append(
+            [" / ".join(number(value.reading.value, unit) for value in c.values[grouping.name]) for c in curves]
+        )
+        gaps = [curve.gaps.get(grouping.name) for curve in curves]
+        columns.append([_gap(gap, _widest(gaps)) for gap in gaps])
+    return markdown_table(headers, list(zip(*columns, strict=True)))
+
+
+def _fairness_column(groupings: Sequence[Grouping], curves: Sequence[GroupedCurve]) -> list[str]:
+    """Return the largest gap of any attribute of each curve, with its interval and the group that is worse off."""
+    found = [fairness_gap(curve, groupings) for curve in curves]
+    gaps = [one[1] if one else None for one in found]
+    cells = []
+    for gap in gaps:
+        cell = _share(gap, _widest(gaps))
+        if gap is not None and not math.isnan(gap.share_low):
+            cell += f" [{100 * gap.share_low:.1f}, {100 * gap.share_high:.1f}]"
+        cells.append(cell if gap is None else f"{cell} {gap.worst}")
+    return cells
 
 
 def _group_headers(grouping: Grouping) -> list[str]:
@@ -112,23 +135,30 @@ def _group_headers(grouping: Grouping) -> list[str]:
     return [*first, last if grouping.name == POSE else f"{last} face"]
 
 
-def _by_chance(gap: Gap) -> bool:
-    """Return whether the interval of the gap holds zero; False if it has no interval."""
-    return gap.share_low <= 0
+def _by_chance(p: float) -> bool:
+    """Return whether a p-value says that there may be nothing; False if there is none."""
+    return not math.isnan(p) and not significant(p)
 
 
-def _gap(gap: Gap | None, widest: float | None) -> str:
+def _widest(gaps: Sequence[Gap | None]) -> float | None:
+    """Return the share of the widest of the ``gaps`` that are more than chance."""
+    return max((gap.share for gap in gaps if gap is not None and not _by_chance(gap.share_p)), default=None)
+
+
+def _share(gap: Gap | None, widest: float | None) -> str:
     if gap is None or math.isnan(gap.share):
         return NONE
     text = f"{100 * gap.share:.1f} %"
-    if _by_chance(gap):
-        text = f"*{text}*"
-    elif gap.share == widest:
-        text = f"**{text}**"
-    if math.isnan(gap.beyond):
+    if _by_chance(gap.share_p):
+        return f"*{text}*"
+    return f"**{text}**" if gap.share == widest else text
+
+
+def _gap(gap: Gap | None, widest: float | None) -> str:
+    text = _share(gap, widest)
+    if gap is None or math.isnan(gap.beyond):
         return text
-    chance = not math.isnan(gap.p) and not significant(gap.p)
-    return f"{text} ({'≈' if chance else f'{100 * gap.beyond:+.1f}'})"
+    return f"{text} ({'≈' if _by_chance(gap.beyond_p) else f'{100 * gap.beyond:+.1f}'})"
 
 
 def _notes(
@@ -140,6 +170,8 @@ def _notes(
 ) -> list[str]:
     """Return what the table needs to be read, and what is not in it."""
     notes = [_sizes(grouping) for grouping in shown]
+    if not curves:
+        notes.append("The run holds byte budgets only, which lie on no curve: no group is held against another.")
     if len(shown) < len(all_groupings):
         notes.append(f"Not shown: {counted(len(all_groupings) - len(shown), 'attribute')} with narrower gaps.")
     if any(group.unjudged for grouping in shown for group in grouping.groups):
@@ -177,20 +209,25 @@ def _failures(curve: GroupedCurve, groupings: Sequence[Grouping]) -> str:
 
 def _worst(summary: Summary, worst: Sequence[WorstPictures], size: int) -> list[str]:
     """Return the pictures hard for several codecs, and folded away the worst of each curve."""
-    if not worst:
+    counts = [len(of_curve.pictures) for of_curve in worst]
+    if not any(counts):
         return []
+    up_to = "up to " if min(counts) < max(counts) else ""
+    chosen = f"worst {up_to}{counted(max(counts), 'picture')}"
     unit = str(summary.metrics[summary.ranked_by].get("unit") or "")
     codecs = len({of_curve.codec for of_curve in worst})
     paragraphs = []
     if shared := shared_worst(worst):
         named = ", ".join(f"{picture} ({count})" for picture, count in shared[:_MOST_SHARED])
         paragraphs.append(
-            f"Hard for several codecs: among the worst {COUNT} pictures at about {size:,} bytes of so many of the "
+            f"Hard for several codecs: among the {chosen} at about {size:,} bytes of so many of the "
             f"{codecs} codecs: {named}."
         )
     lines = []
     for of_curve in worst:
         pictures = ", ".join(f"{p.picture} {number(p.value, unit)} ({p.bytes:,} B)" for p in of_curve.pictures)
-        lines.append(f"- **{of_curve.point}**, {byte_count(of_curve.bytes)} B on average: {pictures}")
-    title = f"The worst {COUNT} pictures of each curve at about {size:,} bytes: {summary.ranked_by} (payload)"
+        failed = ", ".join(f"{count:,} {kind}" for kind, count in of_curve.failures.items())
+        absent = f" ({failed}: not among them)" if failed else ""
+        lines.append(f"- **{of_curve.point}**, {byte_count(of_curve.bytes)} B on average{absent}: {pictures}")
+    title = f"The {chosen} of each curve at about {size:,} bytes: {summary.ranked_by} (payload)"
     return [*paragraphs, f"<details><summary>{title}</summary>", "\n".join(lines), "</details>"]

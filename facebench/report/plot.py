@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facebench.analysis.bootstrap import percentile_interval
+from facebench.analysis.comparison import curve_names
 from facebench.analysis.curves import Curve
 from facebench.analysis.equal_bytes import BUDGETS
 from facebench.analysis.ranking import RankingAt, codec_order, ranking_at
@@ -76,7 +77,7 @@ def rate_distortion_svg(
     drawn strongly, its others thin. ``only`` names the curves to draw, by default all; ``beside`` are curves that were
     measured elsewhere, in bytes of a picture of the run's size. ``path`` names the SVG; the PNG stands
     beside it. The same run always gives the same SVG. ``mask`` is "none" (whole pictures) or "face". Raises
-    FacebenchError without matplotlib, ResultsError if the run lacks the metric, the masks or a curve.
+    FacebenchError without matplotlib, ResultsError if the run lacks the metric, the masks or a curve, or has none.
     """
     try:
         import matplotlib
@@ -109,6 +110,7 @@ def _lines(summary: Summary, run: Run, metric: str, mask: str, only: Sequence[st
     """Return the curves in the order of the legend: codec by codec, the best first, each followed by its others."""
     if mask == FACE and not summary.has_masks:
         raise ResultsError(f"run '{run.name}' has no face masks: no curve to draw")
+    curve_names(run)  # refuses a run without any
     every = summary.curves(metric, mask)
     for name in only:
         if name not in every:
