@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from facebench.errors import ResultsError
+from facebench.manifest import manifest_fault
 from facebench.paths import atomic_path, cache_dir
 
 MANIFEST = "manifest.json"
@@ -19,7 +20,6 @@ PICTURES = "pictures.parquet"
 COST = "cost.json"
 LEADERBOARD = "leaderboard.md"
 GROUPS = "groups.md"
-_ENTRIES = {"command", "created", "image_set", "machine", "metrics", "points"}
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def read_run(folder: Path) -> Run:
             raise ResultsError(f"{folder} is no finished run: it has no {file.name}; run 'facebench run' first")
     try:
         manifest = json.loads(manifest_file.read_text())
-        if not isinstance(manifest, dict) or not set(manifest) >= _ENTRIES:
-            raise ValueError("entries are missing")
+        if fault := manifest_fault(manifest):
+            raise ValueError(fault)
     except (OSError, ValueError) as error:
         raise ResultsError(f"{manifest_file} is damaged ({error}); run again") from error
     records = _read_table(records_file)

@@ -188,6 +188,42 @@ def test_a_runs_cost_goes_into_its_folder_and_its_leaderboard(
     assert cost_section(summarise(run, resamples=0), run) == []
 
 
+@pytest.mark.parametrize(
+    ("point", "complaint"),
+    [
+        (
+            Point("jpeg@900B", [0.1], [500], about={"budget": 900, "curve": "jpeg@budget"}),
+            "byte budgets only, which lie",
+        ),
+        (Point("jpeg:quality=20", [0.1], [500], failed={0: "crashed"}), "no point without failed pictures"),
+    ],
+)
+def test_a_run_without_a_point_to_measure_says_so(
+    point: Point, complaint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "run", make_run([point], name="run"), "")
+    assert facebench(monkeypatch, "cost", "--run", str(tmp_path / "run")) == 1
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_leaderboard_keeps_its_view(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    about = {"settings": {"quality": 20, "headerless": False, "scale": 1.0}}
+    run = make_run([Point("jpeg:quality=20", [0.1], [500], about=about)], name="run")
+    write_run(tmp_path / "run", run, leaderboard_markdown(run, view="paper"))
+    monkeypatch.setattr("facebench.cost.measure.LEAST_SECONDS", 0.001)
+    assert facebench(monkeypatch, "cost", "--run", str(tmp_path / "run"), "--quiet") == 0
+    again = read_run(tmp_path / "run")
+    assert (tmp_path / "run" / "leaderboard.md").read_text() == leaderboard_markdown(again, view="paper")
+
+
+@pytest.mark.parametrize("option", ["--split=all", "--crop=full", "--size=64", "--filter=area"])
+def test_what_a_run_has_decided_cannot_be_chosen_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    assert facebench(monkeypatch, "cost", "--run", str(tmp_path), option) == 2
+    assert f"leave {option.partition('=')[0]} out: with --run" in capsys.readouterr().err
+
+
 def test_codecs_by_name_print_json_and_write_a_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,6 +143,25 @@ def test_a_batch_has_a_row_for_each_picture_of_each_point(tmp_path: Path) -> Non
     assert constants(export.documents["eigenfaces"])["weights"] == "4000"
 
 
+def test_a_time_that_was_not_measured_is_null_and_a_point_that_is_not_described_an_error(tmp_path: Path) -> None:
+    run = a_run()
+    run.records.loc[run.records["point"] == "jpeg:quality=5", "encode_seconds"] = math.nan
+    write_export(batches_export(run), tmp_path)
+    batch = json.loads((tmp_path / "jpeg.json").read_text())
+    place = [name for description in batch["field_descriptions"] for name in description].index("encoding_time")
+    assert [row[place] for row in batch["field_values"]] == [None, None, 0.002, 0.002, 0.002]
+    del run.manifest["points"]["png"]
+    with pytest.raises(ResultsError, match="does not describe png; run again"):
+        batches_export(run)
+
+
+def test_no_curve_takes_the_place_of_the_index(tmp_path: Path) -> None:
+    run = make_run([Point("Batches", [0.1], [9])])
+    files = write_export(batches_export(run), tmp_path)
+    assert sorted(file.name for file in files) == ["Batches-2.json", "batches.json"]
+    assert json.loads((tmp_path / "batches.json").read_text()) == [["Batches-2.json"]]
+
+
 def test_a_metric_without_a_finite_value_somewhere_is_in_no_batch() -> None:
     export = batches_export(a_run())
     assert "left out, without a finite value for 2 of 9 rows: psnr" in export.notes
@@ -168,6 +187,12 @@ def test_points_tuned_to_a_budget_are_left_out_and_named(export: Any) -> None:
     tuned = Point("webp@128B", [0.1], [99], about={"budget": 128, "downscale": False, "curve": "webp@budget"})
     made = export(make_run([Point("png", [0.0], [9]), tuned]))
     assert list(made.documents) == ["png"] and "webp@128B" in made.notes[0]
+
+
+def test_batches_of_a_run_of_byte_budgets_only_are_refused() -> None:
+    tuned = Point("webp@128B", [0.1], [99], about={"budget": 128, "downscale": False, "curve": "webp@budget"})
+    with pytest.raises(ResultsError, match="byte budgets only, which lie on no curve; run it with --sweep"):
+        batches_export(make_run([tuned]))
 
 
 def test_file_names_are_safe_and_differ(tmp_path: Path) -> None:

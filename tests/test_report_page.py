@@ -174,6 +174,50 @@ def test_pictures_that_come_out_otherwise_are_told(measured: Run, samples: Image
     assert any("are not of the size that the run recorded" in line for line in notes)
 
 
+def test_a_page_that_gets_too_large_has_fewer_pictures_and_says_so(
+    measured: Run, samples: ImageSet, registry: Registry, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = len(page.encode()) - 1
+    monkeypatch.setattr("facebench.report.page.report.MOST_BYTES", most)
+    text, notes = report_html(measured, Pictures(samples, registry, 4))
+    assert notes == ("3 pictures are embedded, not 4: more do not fit into the page's size",)
+    assert len(document_of(text)["pictures"]["pictures"]) == 3
+    assert len(text.encode()) <= most
+
+
+def test_a_page_that_is_too_large_without_pictures_says_so(
+    measured: Run, samples: ImageSet, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facebench.report.page.report.MOST_BYTES", 10_000)
+    for pictures in (None, Pictures(samples, registry, 1)):
+        text, notes = report_html(measured, pictures)
+        assert "more than the 0.01 MB that one should have: report fewer runs" in notes[0]
+        assert "data:image" not in re.sub(r"img-src data:", "", text)
+    assert notes[1] == "0 pictures are embedded, not 1: more do not fit into the page's size"
+
+
+def test_a_curve_that_ends_too_early_is_named_where_it_is_better() -> None:
+    points = [
+        faced("jpeg:quality=5", [0.5], [100]),
+        faced("jpeg:quality=50", [0.4], [600]),
+        *(faced(f"eigenfaces:step={step}", [value], [size]) for step, value, size in ((1, 0.6, 30), (2, 0.3, 342))),
+    ]
+    best = document_of(report_html(make_run(points))[0])["best"]["none"]
+    assert {entry["budget"]: entry["below"] for entry in best if entry["curves"]} == {
+        32: None, 64: None, 128: None, 256: None, 512: {"curve": "eigenfaces", "bytes": 342}
+    }  # fmt: skip
+
+
+def test_a_curves_name_may_hold_marks_of_markdown() -> None:
+    name = "a**b** c"
+    learned = {"weights_bytes": 9000, "curve": name}
+    points = [faced(f"a:q={size}", [0.2], [size], about=learned) for size in (30, 300)]
+    points += [baseline(f"eigenfaces:step={size}", [0.3], [size], face=[0.2]) for size in (30, 300)]
+    verdict = document_of(report_html(make_run(points))[0])["verdicts"]["none"][0]
+    assert verdict[0] == {"text": name, "strong": True}
+    assert verdict[1]["text"].startswith(" against eigenfaces, ")
+
+
 def run_report(run: Run, folder: Path, *arguments: str) -> tuple[int, str, Path]:
     write_run(folder / "run", run, leaderboard_markdown(run))
     out = folder / "page.html"
@@ -185,6 +229,8 @@ def test_the_command_embeds_pictures_only_when_asked(measured: Run, tmp_path: Pa
     code, said, out = run_report(measured, tmp_path)
     assert (code, said) == (0, "")
     assert "data:image" not in re.sub(r"img-src data:", "", out.read_text())
+    result = CliRunner().invoke(cli, ["report", str(tmp_path / "run"), "--out", str(tmp_path)])
+    assert str(result.exception) == f"--out {tmp_path} is a folder: name the HTML file in it, {tmp_path}/report.html"
     code, said, out = run_report(measured, tmp_path, "--include-pictures", "2")
     assert (code, said) == (0, "")  # synthetic faces need no reminder
     assert len(document_of(out.read_text())["pictures"]["pictures"]) == 2
@@ -414,6 +460,76 @@ def test_a_worst_picture_opens_in_the_viewer(open_page: Any, page: str) -> None:
     name = link.text_content().split(" ")[0]
     link.click()
     assert name in tab.text_content(".original figcaption")
+
+
+def in_focus(tab: Any) -> str:
+    found: str = tab.evaluate("`${document.activeElement.tagName} ${document.activeElement.textContent}`")
+    return found
+
+
+@pytest.mark.parametrize("budget", ["", "512"])
+def test_what_is_pressed_by_key_keeps_the_focus(open_page: Any, page: str, budget: str) -> None:
+    tab = open_page(page)
+    painted(tab)
+    tab.select_option("#budget", budget)
+    for chosen in ("#best button >> nth=2", "#board tbody .link >> nth=1", "#legend button >> nth=1"):
+        tab.focus(chosen)
+        before = in_focus(tab)
+        tab.keyboard.press("Enter")
+        assert before.startswith("BUTTON ")
+        assert in_focus(tab) == before
+    tab.select_option("#view-bytes", "512")
+    tab.select_option("#view-b", "jpeg:headerless=true")
+    for side in (".caption >> nth=0", ".caption.right"):
+        tab.focus(f"{side} >> .link")
+        tab.keyboard.press("Enter")
+        assert in_focus(tab) == f"BUTTON {tab.text_content(f'{side} >> .link')}"
+
+
+def test_a_link_that_is_gone_leaves_the_focus_in_the_viewer(open_page: Any, page: str) -> None:
+    tab = open_page(page)
+    painted(tab)
+    tab.focus(".caption >> nth=0 >> .link")
+    for _ in range(tab.locator("#view-a option").count()):
+        if tab.input_value("#view-a") != "original":
+            tab.keyboard.press("ArrowUp")
+    assert tab.input_value("#view-a") == "original"
+    assert tab.evaluate("document.activeElement.className") == "viewer"
+
+
+def test_without_a_codec_that_decodes_here_the_page_works_but_for_pictures(
+    open_page: Any, measured: Run, samples: ImageSet
+) -> None:
+    text, notes = report_html(measured, Pictures(samples, Registry(), 2))
+    assert any("jpeg is not installed here" in line for line in notes)
+    tab = open_page(text)
+    assert "No operating point of this run could be decoded again here" in tab.text_content("#viewer")
+    assert tab.locator("#worst-table tbody tr").count() > 0
+    assert tab.locator("#worst-table .link").count() == 0
+    assert "in the viewer" not in tab.text_content("#worst-about")
+    tab.select_option("#budget", "256")
+    tab.click("#board tbody .link >> nth=0")
+
+
+def test_a_page_without_room_for_a_picture_says_so(
+    open_page: Any, measured: Run, samples: ImageSet, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facebench.report.page.report.MOST_BYTES", 10_000)
+    tab = open_page(report_html(measured, Pictures(samples, registry, 1))[0])
+    assert "No picture fits into this page" in tab.text_content("#viewer")
+
+
+def test_the_best_are_of_how_many_and_buttons_are_high_enough_for_a_thumb(open_page: Any, page: str) -> None:
+    tab = open_page(page, 390)
+    painted(tab)
+    cards = tab.eval_on_selector_all("#best button", "cards => cards.map(card => card.textContent)")
+    assert all(re.search(r"of \d+ curves that span it|the only curve|no curve spans", card) for card in cards)
+    tab.select_option("#budget", "")
+    heights = tab.eval_on_selector_all(
+        "button", "all => all.map(one => one.getBoundingClientRect().height).filter(height => height > 0)"
+    )
+    assert len(heights) > 30
+    assert min(heights) >= 24
 
 
 def test_dark_and_light_by_the_button(open_page: Any, page: str) -> None:

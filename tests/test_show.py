@@ -125,6 +125,9 @@ def test_several_pictures_stand_below_each_other(capsys: pytest.CaptureFixture[s
         (("sample:256", "--codecs", "jpeg"), "sample:0 to sample:255"),
         (("sample:x", "--codecs", "jpeg"), "sample:0 to sample:255"),
         (("text.png", "--codecs", "jpeg"), "text.png is not a readable picture"),
+        (("missing.png", "--codecs", "jpeg"), "missing.png does not exist: name picture files, or sample:0"),
+        ((".", "--codecs", "jpeg"), "^. is a folder: name picture files"),
+        (("sample:1", "--codecs", "jpeg", "--size", "0"), "picture size 0 is out of range: use 8 to"),
         (("sample:1", "--codecs", "jpg"), "did you mean 'jpeg'"),
         (("sample:1", "--codecs", "jpeg", "--bytes", "1k"), "whole numbers of bytes"),
         (("sample:1", "--codecs", "jpeg:quality=5"), "quality is what the budget chooses"),
@@ -142,11 +145,6 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments: tuple[str, ...], me
     assert "\n" not in str(caught.value)
     assert [path.name for path in Path.cwd().iterdir()] == ["text.png"]
     assert Path("text.png").read_text() == "not a picture"
-
-
-def test_a_missing_file_is_an_error_of_the_system() -> None:
-    with pytest.raises(OSError, match=r"missing\.png"):
-        show("missing.png", "--codecs", "jpeg", "--quiet")
 
 
 def test_what_a_codec_raises_empties_its_cells_alone() -> None:

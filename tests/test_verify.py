@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable
@@ -33,12 +34,14 @@ Verify = Callable[..., tuple[int, str]]
 
 @pytest.fixture(scope="module")
 def measured() -> Run:
-    """Six samples at six operating points, as measured from committed code."""
+    """Six samples at five operating points, as measured from committed code."""
+    return run_of("jpeg:quality=20/60,eigenfaces:step=1/4,jpeg@600B", "samples", COUNT)
+
+
+def run_of(codecs: str, data: str, count: int) -> Run:
     registry = load_registry("")
-    points = plan_points(
-        registry, parse_points("jpeg:quality=20/60,eigenfaces:step=1/4,jpeg@600B", registry), baseline=False
-    )
-    options = DataOptions("samples", limit=COUNT)
+    points = plan_points(registry, parse_points(codecs, registry), baseline=False)
+    options = DataOptions(data, limit=count)
     images = prepare_chosen(choose_source(options, registry), options, registry)
     plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry), "cpu", False, "facebench run")
     run = execute(plan, Engine(1, lambda jobs: ThisProcess()))
@@ -145,6 +148,16 @@ def test_another_payload_of_a_learned_codec_with_the_same_quality_is_explained(m
             {"settings": {"quality": 61}},
             "jpeg:quality=60: the manifest's settings are those of jpeg:quality=61",
         ),
+        (
+            "jpeg:quality=60",
+            {"settings": {"quality": "x"}},
+            "jpeg:quality=60: the manifest's quality is 'x', which is no jpeg setting",
+        ),
+        (
+            "eigenfaces:step=4",
+            {"settings": {"step": [4]}},
+            "the manifest's step is [4], which is no eigenfaces setting",
+        ),
         ("jpeg:quality=60", {"settings": {"quality": 60, "fog": 1}}, "the installed jpeg has no setting 'fog'"),
         ("jpeg@600B", {"budget": 700}, "jpeg@600B: the manifest's settings are those of jpeg@700B"),
     ],
@@ -176,6 +189,46 @@ def test_rows_without_a_value_are_not_compared(measured: Run, verify: Verify) ->
     records.loc[records.position >= 2, "PSNR"] = np.nan
     code, said = verify(replace(changed, records=records))
     assert code == 0, said
+
+
+@pytest.mark.parametrize(
+    ("metric", "face"), [("1-SSIM", False), ("1-SSIM", True), ("1-MS-SSIM", False), ("PSNR", False)]
+)
+def test_blanked_scores_are_found_whatever_the_definition_says(
+    measured: Run, verify: Verify, metric: str, face: bool
+) -> None:
+    worst = measured.records[(measured.records.point == "jpeg:quality=20") & (measured.records.position < 3)]
+    rows = worst.index[worst["mask"] == "face"] if face else worst.index
+    records = measured.records.copy()
+    records.loc[rows, metric] = np.nan
+    code, said = verify(replace(measured, records=records))
+    assert code == 1
+    assert "3 differ\n" in said
+    assert f"jpeg:quality=20, samples:000: {metric}{', face' if face else ''} " in said
+    assert "recorded nan" in said
+    if not face and metric in ("1-SSIM", "PSNR"):  # the metric that ranks, and one that is never n/a
+        assert f"have no {metric}, which its definition does not explain" in said
+
+
+def test_a_score_blanked_among_the_first_pictures_is_found(measured: Run, verify: Verify) -> None:
+    changed = with_manifest(with_value(measured, "jpeg:quality=20", 1, "PSNR", np.nan))
+    changed.manifest["metrics"]["PSNR"]["definition"] += " (the first 2 pictures only)"
+    code, said = verify(changed)
+    assert code == 1
+    assert "have no PSNR, which its definition does not explain, first jpeg:quality=20, samples:001" in said
+    assert "jpeg:quality=20, samples:001: PSNR " in said
+
+
+def test_scores_over_faces_of_a_set_without_masks_are_told(measured: Run, verify: Verify, tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    for index in range(2):
+        cv2.imwrite(str(tmp_path / "faces" / f"{index}.png"), np.full((64, 64, 3), 90 * index, np.uint8))
+    run = run_of("jpeg:quality=20", f"folder:{tmp_path / 'faces'}", 2)
+    assert set(run.records["mask"]) == {"none"}
+    forged = replace(run, records=pd.concat([run.records, run.records.assign(mask="face")], ignore_index=True))
+    code, said = verify(forged, "--data", f"folder:{tmp_path / 'faces'}")
+    assert code == 1
+    assert "recorded over the face, but the image set has no face masks" in said
 
 
 def test_another_data_set_is_refused_with_what_differs(measured: Run, verify: Verify, tmp_path: Path) -> None:
@@ -217,6 +270,9 @@ def renamed_codec(run: Run) -> Run:
 def test_a_codec_that_is_not_installed_is_skipped_with_its_plugin(measured: Run, verify: Verify) -> None:
     code, said = verify(renamed_codec(measured))
     assert code == 0, said
+    assert said.rstrip().endswith(
+        "verified: nothing differs in what could be measured; the line above says what was skipped"
+    )
     assert "fancy is not installed here, the run had it from facebench-fancy 1.2: skipped" in said
     assert f"{2 * COUNT} rows, 0 differ" in said
 
@@ -245,6 +301,68 @@ def test_a_damaged_file_is_one_line(measured: Run, verify: Verify, tmp_path: Pat
     assert code == 1
     assert said.count("\n") == 1
     assert "records.parquet is damaged" in said
+
+
+def without(place: str) -> Callable[[dict[str, Any]], None]:
+    *inner, last = place.split("/")
+    return lambda manifest: functools.reduce(dict.__getitem__, inner, manifest).pop(last)
+
+
+def being(place: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    *inner, last = place.split("/")
+    return lambda manifest: functools.reduce(dict.__getitem__, inner, manifest).update({last: value})
+
+
+@pytest.mark.parametrize(
+    ("damage", "said_of_it"),
+    [
+        (without("points"), "it has no points"),
+        (without("image_set/digest"), "image_set has no digest"),
+        (without("image_set/split"), "image_set has no split"),
+        (without("image_set/description"), "image_set has no description"),
+        (without("image_set/preprocessing/size"), "preprocessing of image_set has no size"),
+        (without("points/jpeg:quality=20/codec"), "jpeg:quality=20 of points has no codec"),
+        (without("points/jpeg:quality=20/curve"), "jpeg:quality=20 of points has no curve"),
+        (without("points/jpeg:quality=20/version"), "jpeg:quality=20 of points has no version"),
+        (without("metrics/L1/version"), "L1 of metrics has no version"),
+        (being("image_set", []), "image_set is a list, not an object"),
+        (being("image_set/pictures", "x"), "pictures of image_set is 'x', not a whole number"),
+        (being("image_set/preprocessing/size", True), "size of preprocessing of image_set is True, not a whole number"),
+        (being("points", []), "points is a list, not an object"),
+        (being("points/jpeg:quality=20", None), "jpeg:quality=20 of points is null, not an object"),
+        (being("points/jpeg:quality=20/settings", [1]), "settings of jpeg:quality=20 of points is a list"),
+        (being("points/jpeg:quality=20/weights_bytes", "x"), "weights_bytes of jpeg:quality=20 of points is 'x'"),
+        (being("points/jpeg:quality=20/overlap", {"pictures": "x"}), "pictures of overlap of jpeg:quality=20"),
+        (being("machine", "x"), "machine is 'x', not an object"),
+        (being("git", "x"), "git is 'x', not an object"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [("verify", "--lint"), ("verify", "--sample", "1"), ("report", "--out", "page.html")]
+)
+def test_a_damaged_manifest_is_one_line_that_names_the_entry(
+    verify: Verify,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+    damage: Callable[[dict[str, Any]], None],
+    said_of_it: str,
+) -> None:
+    folder = tmp_path / "run"
+    write_run(folder, make_run([Point("jpeg:quality=20", [0.1], [500])]), "")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    damage(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["facebench", command[0], str(folder), *command[1:], "--quiet"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert said.count("\n") == 1
+    assert f"manifest.json is damaged ({said_of_it}" in said
+    assert said.endswith("; run again\n")
 
 
 def complete() -> Run:

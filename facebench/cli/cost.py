@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from facebench.cli.options import (
     command_line,
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from facebench.operating_point import OperatingPoint
     from facebench.plugins import Registry
     from facebench.store import Run
+
+#: Options that a run has decided.
+_OF_THE_RUN = ("split", "crop", "size", "filter")
 
 
 @click.command("cost")
@@ -59,6 +63,10 @@ def cost_command(
 
     if (codecs is None) == (folder is None):
         raise click.UsageError("give --codecs, or --run with a results folder")
+    given = click.get_current_context().get_parameter_source
+    fixed = [f"--{name}" for name in _OF_THE_RUN if given(name) is not ParameterSource.DEFAULT]
+    if folder is not None and fixed:
+        raise click.UsageError(f"leave {', '.join(fixed)} out: with --run the pictures are prepared as in the run")
     registry = registry_with_notes(quiet)
     if folder is None:
         points = {label(registry.codecs[p.codec], p): p for p in parse_points(codecs or "", registry)}
@@ -68,10 +76,9 @@ def cost_command(
         points = _points_of(run, registry, quiet)
         images = _images_of(run, data, registry, quiet)
     cost = _measured(points, images, registry, device, quiet)
-    if out is not None or folder is None:
-        if out is not None:
-            _write(out, cost)
-    else:
+    if out is not None:
+        _write(out, cost)
+    elif folder is not None:
         _write(folder / COST, cost)
         _rewrite_leaderboard(folder)
         note(f"written to {folder / COST} and into its leaderboard", quiet)
@@ -83,12 +90,17 @@ def cost_command(
 
 def _points_of(run: Run, registry: Registry, quiet: bool) -> dict[str, OperatingPoint]:
     """Return the operating points of ``run`` to measure; those that are not installed are named and left out."""
+    from facebench.analysis.comparison import curve_names
     from facebench.cost.choice import point_of_each_curve
-    from facebench.errors import FacebenchError, PluginError
+    from facebench.errors import FacebenchError, PluginError, ResultsError
     from facebench.verification.rebuild import not_installed, rebuild
 
+    curve_names(run)  # refuses a run without any
+    chosen = point_of_each_curve(run)
+    if not chosen:
+        raise ResultsError(f"run '{run.name}' has no point without failed pictures: nothing to measure")
     points = {}
-    for name in point_of_each_curve(run):
+    for name in chosen:
         entry = run.manifest["points"][name]
         try:
             points[name] = rebuild(name, entry, registry).point
@@ -149,10 +161,14 @@ def _write(file: Path, cost: dict[str, Any]) -> None:
 
 
 def _rewrite_leaderboard(folder: Path) -> None:
+    """Make the leaderboard of ``folder`` again, in the view in which it is."""
     from facebench.paths import atomic_path
     from facebench.report.leaderboard import leaderboard_markdown
     from facebench.store import LEADERBOARD, read_run
+    from facebench.verification.lint import view_of
 
-    markdown = leaderboard_markdown(read_run(folder))
-    with atomic_path(folder / LEADERBOARD) as path:
+    file = folder / LEADERBOARD
+    view = view_of(file.read_text()) if file.is_file() else "default"
+    markdown = leaderboard_markdown(read_run(folder), view=view)
+    with atomic_path(file) as path:
         path.write_text(markdown)

@@ -38,17 +38,20 @@ def report_command(
     from the image set that the run was scored on.
     """
     from facebench.analysis.merge import merge_runs
+    from facebench.errors import ResultsError
     from facebench.paths import atomic_path
     from facebench.report.page.report import report_html
     from facebench.store import read_run
 
     if data is not None and count is None:
         raise click.UsageError("--data is read for pictures only: add --include-pictures N")
+    target = out or Path("report.html")
+    if target.is_dir():
+        raise ResultsError(f"--out {target} is a folder: name the HTML file in it, {target / 'report.html'}")
     run = merge_runs([read_run(folder) for folder in runs])
     page, notes = report_html(run, None if count is None else _pictures(run, data, count, jobs, quiet))
     for line in notes:
         note(line, quiet)
-    target = out or Path("report.html")
     with atomic_path(target) as path:
         path.write_text(page, encoding="utf-8")
     note(f"written: {target}, {len(page.encode()) / 1e6:.2f} MB", quiet)

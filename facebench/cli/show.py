@@ -67,8 +67,8 @@ def show_command(
     points = budget_points(codecs, registry, wanted)
     columns = list(dict.fromkeys(replace(point, budget=None) for point in points))
     names = [curve_label(registry.codecs[point.codec], point) for point in columns]
-    zoom = zoom or chosen_zoom(size)
     preprocessing = Preprocessing(crop, size, filter)
+    zoom = zoom or chosen_zoom(size)
     Layout.of(len(pictures), size, names, wanted, zoom)  # before the work: is the sheet too large?
     originals = np.stack([preprocessing.picture(_opened(name), name) for name in pictures])
     with tqdm(points, desc="encoding", unit="cell", disable=quiet, delay=1, leave=False) as bar:
@@ -92,6 +92,9 @@ def _opened(name: str) -> NDArray[np.uint8]:
     from facebench.errors import DataError
 
     if not name.startswith(_SAMPLE):
+        if not Path(name).is_file():
+            what = "is a folder" if Path(name).is_dir() else "does not exist"
+            raise DataError(f"{name} {what}: name picture files, or {_SAMPLE}0 to {_SAMPLE}{COUNT - 1}")
         return decode_picture(Path(name).read_bytes(), name)
     number = name.removeprefix(_SAMPLE)
     if not number.isdecimal() or int(number) >= COUNT:

@@ -41,7 +41,8 @@ def verify_command(
     """Check that the run in RESULTS may be published, and measure a random sample of it again.
 
     First whether manifest, records and table are complete and agree. Then, on your own copy of the pictures, rows
-    (operating point x picture) are encoded, decoded and scored again: sizes must be the same, scores within 1e-4.
+    (operating point x picture) are encoded, decoded and scored again: sizes must be the same, scores within 1e-4
+    (of their value, where that is above 1).
     The exit status is 0 only if nothing is missing and nothing differs.
     """
     from facebench.store import LEADERBOARD, read_run
@@ -110,7 +111,11 @@ def _tell_recheck(found: Recheck, *, complete: bool) -> None:
     elif not found.ok:
         click.echo("NOT verified: see the lines above")
     else:
-        click.echo("verified: nothing differs" + ("" if complete else ", but the run is not fit to be published"))
+        what = "nothing differs"
+        if found.skipped:
+            lines = "the line above says" if len(found.skipped) == 1 else f"{len(found.skipped)} lines above say"
+            what = f"nothing differs in what could be measured; {lines} what was skipped"
+        click.echo(f"verified: {what}" + ("" if complete else ", but the run is not fit to be published"))
 
 
 def _tell(what: str, faults: list[str]) -> None:

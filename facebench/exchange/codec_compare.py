@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from facebench.analysis.comparison import curve_names
 from facebench.analysis.summary import FACE, WHOLE
 from facebench.errors import ResultsError
 from facebench.exchange.documents import Export, data_text, without_budget_points
@@ -38,10 +39,14 @@ def batches_export(run: Run) -> Export:
     """Return the curves of ``run`` as batches; scores over the face, where there are masks, are fields of their own.
 
     Failed pictures have no row. A metric that lacks a finite value anywhere in the run is left out of all batches,
-    since leaving out only its rows would flatter the codec that caused them. Raises ResultsError without any picture.
+    since leaving out only its rows would flatter the codec that caused them. Raises ResultsError without any curve
+    or picture, and for a run whose manifest does not describe all of its points.
     """
+    curve_names(run)  # refuses a run without any
     run, notes = without_budget_points(run)
     records, manifest = run.records, run.manifest
+    if strangers := set(records["point"].unique()) - set(manifest["points"]):
+        raise ResultsError(f"run '{run.name}' is damaged: its manifest does not describe {min(strangers)}; run again")
     failed = records["status"] != "ok"
     ok = records[~failed]
     if ok.empty:
@@ -153,6 +158,6 @@ def _complement(metric: str) -> bool:
     return "".join(sign for sign in metric.lower() if sign.isalnum()) in _SIMILARITIES
 
 
-def _short(value: float) -> float:
-    """Return ``value`` to seven digits, the precision of the records."""
-    return float(f"{value:.7g}")
+def _short(value: float) -> float | None:
+    """Return ``value`` to seven digits, the precision of the records; None where it is not finite, as in no JSON."""
+    return float(f"{value:.7g}") if math.isfinite(value) else None

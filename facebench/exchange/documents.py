@@ -76,7 +76,7 @@ def write_export(export: Export, out: Path) -> list[Path]:
             )
         documents: dict[Path, Any] = {out: next(iter(export.documents.values()))}
     else:
-        names = _file_names(list(export.documents))
+        names = _file_names(list(export.documents), export.index.removesuffix(".json"))
         documents = {out / names[curve]: document for curve, document in export.documents.items()}
         if export.index:
             documents[out / export.index] = [[names[curve]] for curve in export.documents]
@@ -89,10 +89,13 @@ def write_export(export: Export, out: Path) -> list[Path]:
     return list(documents)
 
 
-def _file_names(curves: list[str]) -> dict[str, str]:
-    """Return a file name for each curve, no two alike even where upper and lower case are one."""
+def _file_names(curves: list[str], index: str) -> dict[str, str]:
+    """Return a file name for each curve, no two alike even where upper and lower case are one.
+
+    ``index`` is the name, without .json, that none may have.
+    """
     names: dict[str, str] = {}
-    taken: set[str] = {""}
+    taken = {"", index.lower()}
     for curve in curves:
         stem = re.sub(r"[^A-Za-z0-9._=-]+", "-", curve).strip("-.")[:100] or "curve"
         candidate, number = stem, 2

@@ -90,7 +90,7 @@ def _cell(row: Row, metric: str, unit: str, notes: Footnotes) -> str:
         mark = notes.mark(f"{kinds}; figures are over the others, and rank with nothing")
     if not row.pictures:
         return f"failed{mark}" if row.faults else NONE
-    share = f" ({_fitting(row):.0f} %)" if row.over_budget else ""
+    share = f" ({math.floor(_fitting(row))} %)" if row.over_budget else ""
     return f"{number(row.metrics[metric].mean, unit)}{share}{mark}"
 
 

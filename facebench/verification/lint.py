@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from facebench.analysis.summary import RANKED_BY
 from facebench.errors import FacebenchError
 from facebench.measure import OK
 from facebench.report.leaderboard import leaderboard_markdown
 from facebench.report.views import VIEWS
 from facebench.store import Run
+from facebench.verification.definitions import may_lack, pictures_limit
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COLUMNS = ("point", "codec", "curve", "picture", "position", "identity", "mask", "payload_bytes", "bits", "status")
 _TITLE = re.compile(r"# facebench leaderboard: (.+)")
-#: What a metric's definition says where it may have no value, and where it was computed for some pictures only.
-_MAY_LACK = re.compile(r"n/a|the first \d+ pictures only")
 
 
 def lint(run: Run, leaderboard: str | None) -> list[str]:
@@ -33,6 +33,11 @@ def lint(run: Run, leaderboard: str | None) -> list[str]:
     if missing := [name for name in _COLUMNS if name not in run.records.columns]:
         return [*found, f"records: no column {', '.join(missing)}"]
     return [*found, *_rows(run), *_values(run), *_table(run, leaderboard)]
+
+
+def view_of(leaderboard: str) -> str:
+    """Return the name of the view in which the text of a leaderboard.md was made."""
+    return next((name for name, view in VIEWS.items() if view.note and view.note in leaderboard), "default")
 
 
 def _manifest(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -150,7 +155,9 @@ def _values(run: Run) -> Iterator[str]:
     ):
         if wrong.any():
             yield f"records: {_rows_text(wrong)} {what}, first {_place(records, wrong)}"
-    for name, about in run.manifest["metrics"].items():
+    metrics: dict[str, Any] = run.manifest["metrics"]
+    ranked = RANKED_BY if RANKED_BY in metrics else next((name for name in records.columns if name in metrics), None)
+    for name, about in metrics.items():
         if name not in records.columns:
             continue
         values = records[name].to_numpy(dtype=np.float64, na_value=np.nan)
@@ -158,7 +165,13 @@ def _values(run: Run) -> Iterator[str]:
         if endless.any():
             yield f"records: {_rows_text(endless)} have an infinite {name}, first {_place(records, endless)}"
         missing = ok & np.isnan(values)
-        if missing.any() and not _MAY_LACK.search(str(about.get("definition"))):
+        if (limit := pictures_limit(about)) is not None:
+            missing &= records["position"] < limit
+        if name == ranked:  # whatever its definition: a row without it would be left out of the means that rank
+            missing &= records["mask"] == "none"
+        elif may_lack(about):
+            continue
+        if missing.any():
             yield (
                 f"records: {_rows_text(missing)} have no {name}, which its definition does not explain, first "
                 f"{_place(records, missing)}"
@@ -182,9 +195,8 @@ def _table(run: Run, leaderboard: str | None) -> Iterator[str]:
         return
     title = _TITLE.match(leaderboard)
     named = replace(run, name=title[1]) if title else run  # the folder may have been renamed since
-    view = next((name for name, view in VIEWS.items() if view.note and view.note in leaderboard), "default")
     try:
-        made = leaderboard_markdown(named, view=view)
+        made = leaderboard_markdown(named, view=view_of(leaderboard))
     except FacebenchError as error:
         yield f"leaderboard.md cannot be made from the records: {error}"
         return

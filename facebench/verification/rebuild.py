@@ -29,10 +29,15 @@ def rebuild(name: str, entry: Mapping[str, Any], registry: Registry) -> Rebuilt:
     """
     spec = registry.codec(str(entry["codec"]))
     described: Mapping[str, Any] = entry.get("settings") or {}
-    settings = []
+    settings, differences = [], []
     for setting in spec.settings:
         value = described.get(setting.name, setting.default)
-        settings.append((setting.name, float(value) if setting.kind is float else value))
+        if setting.kind is float and type(value) is int:  # JSON does not tell 1.0 from 1
+            value = float(value)
+        if type(value) is not setting.kind and value != setting.default:
+            differences.append(f"{name}: the manifest's {setting.name} is {value!r}, which is no {spec.name} setting")
+            value = setting.default
+        settings.append((setting.name, value))
     budget = entry.get("budget")
     point = OperatingPoint(
         spec.name,
@@ -40,7 +45,7 @@ def rebuild(name: str, entry: Mapping[str, Any], registry: Registry) -> Rebuilt:
         budget=None if budget is None else int(budget),
         downscale=bool(entry.get("downscale", False)),
     )
-    differences = [
+    differences += [
         f"{name}: the installed {spec.name} has no setting '{setting}'"
         for setting in described
         if spec.setting(setting) is None

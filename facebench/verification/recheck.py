@@ -16,6 +16,7 @@ from facebench.hookspecs import MetricSpec
 from facebench.measure import OK, CodecTask, Pictures, SetFacts, codec_facts, decode_shard, encode_shard
 from facebench.plugins import Registry
 from facebench.store import Run
+from facebench.verification.definitions import computed_at
 from facebench.verification.rebuild import Rebuilt, not_installed, rebuild
 from facebench.verification.sample import sample_rows
 
@@ -101,7 +102,8 @@ def recheck(
         learned = bool(points[name].get("weights_bytes"))
         for position in positions:
             pictures = Pictures(images.images_file, images.masks_file, position, position + 1, of)
-            _compare(check, rows[rows["position"] == position], tasks[name], pictures, metrics, columns, learned)
+            there = {column for column in columns if computed_at(run.manifest["metrics"][column], position)}
+            _compare(check, rows[rows["position"] == position], tasks[name], pictures, metrics, there, learned)
             progress(1)
     return Recheck(tuple(checks.values()), tuple(dict.fromkeys(differences)), tuple(dict.fromkeys(skipped)))
 
@@ -159,11 +161,11 @@ def _compare(
 ) -> None:
     """Measure one picture at one operating point and enter in ``check`` how it compares with its ``recorded`` rows.
 
-    ``columns`` are those of ``metrics`` to compare; a value that was not recorded is not compared.
+    ``columns`` are those of ``metrics`` to compare here. A value that is in one of both only is a difference.
     """
     whole = recorded[recorded["mask"] == "none"].iloc[0]
     place = f"{whole['point']}, {whole['picture']}"
-    scored_there = {name for name in columns if name in recorded.columns and recorded[name].notna().any()}
+    scored_there = {name for name in columns if name in recorded.columns}
     wanted = [metric for metric in metrics if scored_there & {column.name for column in metric.columns}]
     encoded = encode_shard(task, pictures)
     scored = decode_shard(task, encoded, pictures, wanted)
@@ -172,14 +174,15 @@ def _compare(
         why = f" ({scored.details[0]})" if scored.details[0] else ""
         check.differing.append(f"{place}: {scored.statuses[0]}{why}, recorded {whole['status']}")
         return
+    if pictures.masks_file is None and (recorded["mask"] == "face").any():
+        check.differing.append(f"{place}: recorded over the face, but the image set has no face masks")
+        return
     off, told, same = 0.0, "", True
-    for variant, row in enumerate(recorded.sort_values("mask", ascending=False).to_dict("records")):
+    for row in recorded.to_dict("records"):
         for name in sorted(scored_there if whole["status"] == OK else ()):
-            if math.isnan(row[name]):
-                continue
-            now = float(scored.scores[name][variant, 0])
-            same = same and np.float32(now) == np.float32(row[name])
-            distance = math.inf if math.isnan(now) else abs(now - row[name]) / max(1.0, abs(row[name]))
+            now = float(scored.scores[name][1 if row["mask"] == "face" else 0, 0])
+            same = same and bool(np.array_equal(np.float32(now), np.float32(row[name]), equal_nan=True))
+            distance = _distance(now, float(row[name]))
             if distance > off:
                 off = distance
                 where = "" if row["mask"] == "none" else ", face"
@@ -200,3 +203,15 @@ def _compare(
         check.identical += 1
     else:
         check.within += 1
+
+
+def _distance(now: float, recorded: float) -> float:
+    """Return how far two values are apart, in units of the larger of 1 and the recorded one; NaN is far from any other.
+
+    Infinite values too are equal to themselves only.
+    """
+    if now == recorded or (math.isnan(now) and math.isnan(recorded)):
+        return 0.0
+    if not (math.isfinite(now) and math.isfinite(recorded)):
+        return math.inf
+    return abs(now - recorded) / max(1.0, abs(recorded))

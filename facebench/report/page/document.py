@@ -40,7 +40,7 @@ def page_document(run: Run, summary: Summary, worst: Mapping[int, tuple[WorstPic
         "points": _points(run, summary),
         "lines": {mask: {metric: _lines(summary, metric, mask) for metric in summary.metrics} for mask in masks},
         "atBytes": {mask: _at_bytes(summary, mask, rankings[mask]) for mask in masks},
-        "best": {mask: [_best(summary, ranking) for ranking in rankings[mask]] for mask in masks},
+        "best": {mask: [_best(summary, ranking, mask) for ranking in rankings[mask]] for mask in masks},
         "verdicts": {mask: _verdicts(summary, mask, leaking_curves(points)) for mask in masks},
         "worst": {
             size: [
@@ -171,7 +171,7 @@ def _interval_at(summary: Summary, curve: Curve, metric: str, mask: str, size: f
     return float(low[0]), float(high[0])
 
 
-def _best(summary: Summary, ranking: RankingAt) -> dict[str, Any]:
+def _best(summary: Summary, ranking: RankingAt, mask: str) -> dict[str, Any]:
     """Return which curves share the first rank, the best value first."""
     first = [place for place in ranking.curves.values() if place.rank == 1]
     sign = -1 if summary.higher_is_better(summary.ranked_by) else 1
@@ -181,14 +181,29 @@ def _best(summary: Summary, ranking: RankingAt) -> dict[str, Any]:
         "curves": [place.curve.name for place in first],
         "values": [place.value for place in first],
         "of": len(ranking.curves),
+        "below": _better_below(summary, mask, ranking.size, first[0].value) if first else None,
     }
+
+
+def _better_below(summary: Summary, mask: str, size: float, best: float) -> dict[str, Any] | None:
+    """Return the curve that ends below ``size`` bytes and is better there than ``best``, the first of them if any."""
+    sign = -1 if summary.higher_is_better(summary.ranked_by) else 1
+    ends = [
+        (sign * curve.points[-1].value, curve.points[-1].bytes, name)
+        for name, curve in summary.curves(summary.ranked_by, mask).items()
+        if curve.points and curve.points[-1].bytes < size
+    ]
+    value, at, name = min(ends, default=(math.inf, math.nan, ""))
+    return {"curve": name, "bytes": at} if value < sign * best else None
 
 
 def _verdicts(summary: Summary, mask: str, leaks: set[str]) -> list[list[dict[str, Any]]]:
     """Return the verdicts as pieces of text: the curve's name, to stand out, and what is said of it."""
+    names = sorted(summary.curves(summary.ranked_by, mask), key=len, reverse=True)
     sentences = []
     for verdict in learned_verdicts(summary, mask, leaks):
-        _, name, said = verdict.split("**", 2)
+        name = next(name for name in names if verdict.startswith(f"**{name}** "))
+        said = verdict.removeprefix(f"**{name}**")
         sentences.append([{"text": name, "strong": True}, {"text": said, "strong": False}])
     return sentences
 

@@ -10,7 +10,7 @@ import math
 from importlib import resources
 from typing import Any
 
-#: A page stays below this, in bytes: it opens at once on a phone and can be sent by mail.
+#: Pictures may fill a page up to this, in bytes: it opens at once on a phone and can be sent by mail.
 MOST_BYTES = 8_000_000
 
 _STYLES = ("vendor/uplot/uPlot.min.css", "assets/page.css")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import bisect
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from facebench.analysis.worst import WorstPictures
 from facebench.errors import FacebenchError
 from facebench.measure import CODEC_FAULTS, checked_payload, checked_picture, describe
 from facebench.operating_point import make_codec
+from facebench.report.page.html import document_json
 from facebench.verification.rebuild import not_installed, rebuild
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def embedded_pictures(
 ) -> Embedded:
     """Return up to ``count`` pictures of ``images`` as every curve of ``worst`` leaves them at its budgets.
 
-    ``images`` is the set that ``run`` scored. At most ``room`` bytes are taken, with fewer pictures if need be.
+    ``images`` is the set that ``run`` scored. As many pictures are taken as ``room`` bytes of JSON hold.
     ``progress`` wraps the labels of the operating points as they are done.
     """
     sets = [(found.curve, size, found) for size, entries in worst.items() for found in entries]
@@ -63,24 +65,34 @@ def embedded_pictures(
         notes += said
     originals: list[str | None] = [_data_uri(images.images[index]) for index in chosen]
     masks = [None if images.masks is None else _data_uri(_as_picture(images.masks[index])) for index in chosen]
-    fitting = _fitting([originals, masks, *decoded.values()], room)
-    if fitting < len(chosen):
-        notes.append(f"{fitting} pictures are embedded, not {len(chosen)}: more do not fit into the page's size")
-    kept = chosen[:fitting]
-    document = {
-        "pictures": [
-            {"name": images.ids[index], "original": originals[place], "mask": masks[place]}
-            for place, index in enumerate(kept)
-        ],
-        "sets": [
-            {"curve": curve, "budget": size, "point": found.point, "bytes": found.bytes} for curve, size, found in sets
-        ],
-        "decoded": {
-            label: {"images": decoded[label][:fitting], **_scores(run, summary, label, kept)} for label in labels
-        },
-        "notes": list(dict.fromkeys(notes)),
-    }
-    return Embedded(document, tuple(dict.fromkeys(notes)))
+    notes = list(dict.fromkeys(notes))
+
+    def first(count: int) -> Embedded:
+        """Return what embeds the first ``count`` of the chosen pictures."""
+        fewer = [f"{count} pictures are embedded, not {len(chosen)}: more do not fit into the page's size"]
+        said = [*notes, *(fewer if count < len(chosen) else [])]
+        document = {
+            "pictures": [
+                {"name": images.ids[index], "original": originals[place], "mask": masks[place]}
+                for place, index in enumerate(chosen[:count])
+            ],
+            "sets": [
+                {"curve": curve, "budget": size, "point": found.point, "bytes": found.bytes}
+                for curve, size, found in sets
+            ],
+            "decoded": {
+                label: {"images": decoded[label][:count], **_scores(run, summary, label, chosen[:count])}
+                for label in labels
+            },
+            "notes": said,
+        }
+        return Embedded(document, tuple(said))
+
+    def size_of(count: int) -> int:
+        return len(document_json(first(count).document).encode())
+
+    counts = range(len(chosen) + 1)
+    return first(max(0, bisect.bisect_right(counts, room, key=size_of) - 1))
 
 
 def chosen_pictures(worst: Iterable[WorstPictures], names: tuple[str, ...], count: int) -> list[int]:
@@ -167,9 +179,3 @@ def _data_uri(picture: NDArray[np.uint8]) -> str:
     """Return (H, W, 3) uint8 RGB as a data URI of lossless WebP."""
     _, data = cv2.imencode(".webp", picture[..., ::-1], _LOSSLESS)
     return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-def _fitting(columns: list[list[str | None]], room: int) -> int:
-    """Return how many pictures, from the first on, take at most ``room`` bytes over all ``columns``."""
-    each = [sum(len(text) + 4 for text in row if text) for row in zip(*columns, strict=True)]
-    return sum(1 for total in itertools.accumulate(each) if total <= room)

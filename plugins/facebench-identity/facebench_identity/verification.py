@@ -62,16 +62,18 @@ def rejections(
 
     ``apart``, (N, M), are distances of decoded pictures to originals, of which ``identities`` are the persons and
     ``rows`` the pictures' own. Rejected is what is at ``threshold`` or beyond. Both results are (N,), NaN if the
-    threshold is; the second also where no other original is of the same, known person.
+    threshold is and where the person is unknown; the second also where no other original is of that person.
     """
     own, others = np.full(len(apart), np.nan), np.full(len(apart), np.nan)
     if identities is None or np.isnan(threshold):
         return own, others
     persons = np.array(identities, dtype=object)
     rejected = apart >= threshold
-    own[:] = rejected[np.arange(len(rows)), rows]
     for index, row in enumerate(rows):
-        same = (persons == persons[row]) & (persons != "")
+        if persons[row] == "":
+            continue
+        own[index] = rejected[index, row]
+        same = persons == persons[row]
         same[row] = False
         if same.any():
             others[index] = rejected[index, same].mean()

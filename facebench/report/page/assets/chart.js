@@ -261,12 +261,6 @@ function drawChartTable() {
     el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows)));
 }
 
-function redrawLegend() {
-  const place = [...byId("legend").querySelectorAll("button")].indexOf(document.activeElement);
-  drawLegend();
-  if (place >= 0) byId("legend").querySelectorAll("button")[place]?.focus();
-}
-
 byId("all-curves").addEventListener("click", () => {
   for (const curve of doc.curves) if (passes(curve.name)) state.hidden.delete(curve.name);
   update({ hidden: state.hidden });
@@ -281,7 +275,7 @@ listeners.push((changes) => {
   const names = Object.keys(changes);
   if (names.some((name) => ["mask", "metric", "filter", "hidden", "theme"].includes(name))) {
     drawChart();
-    redrawLegend();
+    keepingFocus(byId("legend"), drawLegend);
     drawChartTable();
   } else if ("picked" in changes || "focus" in changes) fade();
   if (names.some((name) => ["mask", "metric", "picked"].includes(name))) drawPicked();

@@ -6,7 +6,7 @@ function worstName([name, value, size], found) {
   const { unit } = metricNamed(doc.rankedBy);
   const text = `${name} (${shown(value, unit)}, ${grouped(size, 0)} B)`;
   const budget = worstBudget();
-  if (!shots?.pictures.some((entry) => entry.name === name)) return el("span", {}, text);
+  if (!viewable() || !shots.pictures.some((entry) => entry.name === name)) return el("span", {}, text);
   return el("button", { type: "button", class: "link", onclick: () => {
     lookAtPicture(name, { budget, a: found.curve, b: ORIGINAL });
   } }, text);
@@ -21,7 +21,7 @@ function drawWorst() {
   const budget = worstBudget();
   byId("worst-about").textContent =
     `The pictures with the worst ${doc.rankedBy} over whole pictures, for the operating point of each curve at about ` +
-    `${grouped(budget, 0)} bytes.${shots ? " Names in blue are in the viewer." : ""}`;
+    `${grouped(budget, 0)} bytes.${viewable() ? " Names in blue are in the viewer." : ""}`;
   const rows = (doc.worst[budget] ?? []).filter((found) => passes(found.curve)).map((found) => {
     const items = found.pictures.map((picture) => el("li", {}, worstName(picture, found)));
     const more = items.length > WORST_SHOWN

@@ -106,12 +106,11 @@ function drawBoard() {
   const heads = columns.map((entry) => {
     const direction = entry === column ? (sorting.descending ? "descending" : "ascending") : null;
     return el("th", { scope: "col", "aria-sort": direction, class: entry.number ? "number" : null },
-      el("button", { type: "button", "data-key": entry.key, onclick: () => {
+      el("button", { type: "button", onclick: () => {
         const again = entry === column;
         sorting.descending = again ? !sorting.descending : Boolean(entry.descending);
         sorting.key = entry.key;
-        drawBoard();
-        byId("board").querySelector(`button[data-key="${CSS.escape(entry.key)}"]`).focus();
+        redrawBoard();
       } }, entry.title, el("span", { class: "arrow", "aria-hidden": "true" },
         { ascending: "▲", descending: "▼" }[direction] ?? "")));
   });
@@ -130,8 +129,10 @@ function drawBoard() {
       `points, ${NONE} outside them. Ranked by ${doc.rankedBy}; "=": no significant difference within that rank.`;
 }
 
+const redrawBoard = () => keepingFocus(byId("board"), drawBoard);
+
 listeners.push((changes) => {
   if ("metric" in changes || "budget" in changes) sorting.key = null;
-  if (Object.keys(changes).some((name) => ["mask", "metric", "budget", "filter", "focus"].includes(name))) drawBoard();
+  if (Object.keys(changes).some((name) => ["mask", "metric", "budget", "filter", "focus"].includes(name))) redrawBoard();
 });
 drawBoard();

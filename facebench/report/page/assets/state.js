@@ -44,6 +44,14 @@ function el(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Draw anew what is in `container`; a button in it that had the focus keeps it, by its place. */
+function keepingFocus(container, draw, otherwise = null) {
+  const buttons = () => [...container.querySelectorAll("button")];
+  const place = buttons().indexOf(document.activeElement);
+  draw();
+  if (place >= 0) (buttons()[place] ?? otherwise)?.focus({ preventScroll: true });
+}
+
 const metricNamed = (name) => doc.metrics.find((metric) => metric.name === name);
 const numeric = (value) => (value == null ? null : Number(value));
 const WHERE = { none: "whole pictures", face: "the face" };

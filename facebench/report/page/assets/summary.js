@@ -22,8 +22,14 @@ function drawBest() {
     const body = first == null ? [el("span", { class: "card-none" }, "no curve spans it")] : [
       el("span", { class: "card-curve" }, swatch(first), el("b", {}, ...breakable(first))),
       el("span", { class: "card-value" }, `${doc.rankedBy} ${shown(entry.values[0], unit)}`),
+      el("span", { class: "card-of" }, entry.of === 1 ? "the only curve that spans it"
+        : `of ${entry.of} curves that span it`),
       others.length ? el("span", { class: "card-level" }, `no clear difference: ${others.join(", ")}`) : null,
     ];
+    if (entry.below) {
+      body.push(el("span", { class: "card-level" },
+        `${entry.below.curve} is better at ${grouped(entry.below.bytes, 0)} bytes already, where it ends`));
+    }
     return el("button", {
       type: "button",
       class: "card",
@@ -68,7 +74,7 @@ byId("filter").addEventListener("input", (event) => update({ filter: event.targe
 byId("toolbar").addEventListener("submit", (event) => event.preventDefault());
 
 function drawSummary(changes) {
-  if ("mask" in changes || "budget" in changes) drawBest();
+  if ("mask" in changes || "budget" in changes) keepingFocus(byId("best"), drawBest);
   if ("mask" in changes) drawVerdicts();
   if ("budget" in changes) byId("budget").value = state.budget ?? "";
 }

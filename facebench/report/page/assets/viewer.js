@@ -6,8 +6,9 @@ const CLOSE = Math.log(1.25); // sides within this factor of the bytes are prefe
 const ZOOMS = [1, 1.5, 2, 3, 4, 6];
 const shots = doc.pictures;
 const view = { picture: 0, budget: null, a: null, b: ORIGINAL, error: false, mask: false, zoom: 0, split: 50 };
-let parts = null;
+let parts = null; // of the viewer, once it is built
 
+const viewable = () => parts !== null;
 const setsAt = (budget) => shots.sets.filter((set) =>
   set.budget === budget && shots.decoded[set.point].images.some((image) => image));
 const setOf = (curve) => (curve === ORIGINAL ? null : setsAt(view.budget).find((set) => set.curve === curve));
@@ -34,7 +35,8 @@ function startViewer() {
     return;
   }
   if (!shots.pictures.length || !budgetsWithPictures().length) {
-    body.append(el("p", {}, "No operating point of this run could be decoded again here."), noteList());
+    body.append(el("p", {}, shots.pictures.length ? "No operating point of this run could be decoded again here."
+      : "No picture fits into this page: what it says of the run takes all the room."), noteList());
     return;
   }
   if (shots.terms) body.append(el("p", { class: "warning" }, `Pictures of real people: ${shots.terms}`));
@@ -75,7 +77,7 @@ function lookAtPoint(label) {
 
 /** Show a picture by its name; false where it is not in the page. */
 function lookAtPicture(name, changes = {}) {
-  const picture = shots?.pictures.findIndex((entry) => entry.name === name) ?? -1;
+  const picture = viewable() ? shots.pictures.findIndex((entry) => entry.name === name) : -1;
   if (picture < 0) return false;
   look({ ...changes, picture });
   byId("viewer").scrollIntoView({ block: "start" });
@@ -292,8 +294,9 @@ function drawControls(entry) {
     selects[side].replaceChildren(...[ORIGINAL, ...setsAt(view.budget).map((set) => set.curve)].map((name) =>
       el("option", { value: name, selected: name === view[side] }, name)));
   }
-  parts.captionA.replaceChildren(...caption(view.a, entry));
-  parts.captionB.replaceChildren(...caption(view.b, entry));
+  for (const [side, place] of [["a", parts.captionA], ["b", parts.captionB]]) {
+    keepingFocus(place, () => place.replaceChildren(...caption(view[side], entry)), parts.root);
+  }
   parts.a.setAttribute("aria-label", `${entry.name}, ${view.a}`);
   parts.b.setAttribute("aria-label", `${entry.name}, ${view.b}`);
   parts.original.setAttribute("aria-label", `${entry.name}, original`);
