@@ -11,25 +11,32 @@ BUDGETS = ROOT / "results" / "celeba-64-budgets" / "leaderboard.md"
 README = ROOT / "README.md"
 #: The operating points whose rows README.md shows, and the columns.
 SHOWN = ("facet:rate=14", "cvae:step=3", "dcgan:step=3", "jpeg:quality=85", "eigenfaces:step=1", "webp:quality=10")
+#: The codecs whose budgets it shows.
+BUDGETED = ("facet", "eigenfaces", "cvae", "jpeg", "webp", "avif", "heic", "vp9")
 COLUMNS = ("codec", "bytes", "ratio", "1-SSIM", "1-MS-SSIM", "L1", "L2", "decoder weights")
+_MARKS = "[¹²³⁴⁵⁶⁷⁸⁹⁰]"
 
 
 def blocks(leaderboard: str, budgets: str) -> dict[str, str]:
     """Return the text of each of README.md's marked blocks, out of the texts of the two leaderboards."""
     return {
-        "equal bytes": _section(leaderboard, "### Who is better at how many bytes, over whole pictures"),
-        "budgets": _table(_section(budgets.partition("## Byte budgets")[2], "### 1-SSIM over whole pictures")),
+        "equal bytes": re.sub(
+            _MARKS, "", _table(leaderboard, "### Who is better at how many bytes, over whole pictures")
+        ),
+        "budgets": _of_codecs(_table(budgets.partition("## Byte budgets")[2], "### 1-SSIM over whole pictures")),
         "operating points": _operating_points(leaderboard.partition("## At equal bytes")[0]),
     }
 
 
-def _section(text: str, heading: str) -> str:
-    """Return what stands below ``heading``, up to the next one."""
-    return re.split(r"\n#+ ", text.partition(f"{heading}\n")[2], maxsplit=1)[0].strip()
-
-
-def _table(section: str) -> str:
+def _table(text: str, heading: str) -> str:
+    """Return the table below ``heading``."""
+    section = re.split(r"\n#+ ", text.partition(f"{heading}\n")[2], maxsplit=1)[0]
     return "\n".join(line for line in section.splitlines() if line.startswith("|"))
+
+
+def _of_codecs(table: str) -> str:
+    header, rule, *rows = table.splitlines()
+    return "\n".join([header, rule, *(row for row in rows if re.split(r"[\s:+]", row[2:])[0] in BUDGETED)])
 
 
 def _operating_points(standings: str) -> str:
@@ -44,7 +51,7 @@ def _operating_points(standings: str) -> str:
 
 def _name(cell: str) -> str:
     """Return a cell without the marks of its footnotes."""
-    return cell.rstrip("¹²³⁴⁵⁶⁷⁸⁹⁰ ")
+    return re.sub(_MARKS, "", cell).strip()
 
 
 def updated(readme: str, leaderboard: str, budgets: str) -> str:
