@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import faulty_codecs
 import numpy as np
 import pandas as pd
 import pytest
 from constructed_run import Point, make_run
 
+from facebench import CodecSpec
 from facebench.cli import main
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.engines import ThisProcess
@@ -26,6 +28,7 @@ from facebench.report.leaderboard import leaderboard_markdown
 from facebench.runner import Plan, execute, plan_metrics, plan_points
 from facebench.store import Run, read_run, write_run
 from facebench.verification.lint import lint
+from facebench.verification.recheck import recheck
 
 COUNT = 6
 DIGEST = "0123456789abcdef" * 4
@@ -46,6 +49,26 @@ def run_of(codecs: str, data: str, count: int) -> Run:
     plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry), "cpu", False, "facebench run")
     run = execute(plan, Engine(1, lambda jobs: ThisProcess()))
     return replace(run, manifest={**run.manifest, "git": {"commit": "c0ffee" * 6, "dirty": False}})
+
+
+class Batchy(faulty_codecs.Zlib):
+    """Decodes to the next grey level in a batch, as the contract allows."""
+
+    def decode_batch(self, payloads: Sequence[bytes]) -> list[np.ndarray]:
+        pictures = super().decode_batch(payloads)
+        return [np.where(p < 255, p + 1, p).astype(np.uint8) for p in pictures] if len(payloads) > 1 else pictures
+
+
+def test_a_row_that_differs_alone_is_measured_again_in_its_shard() -> None:
+    registry = load_registry("")
+    registry.add("codec", registry.codecs, CodecSpec("batchy", f"{__name__}:Batchy", version="1"), "tests 1")
+    points = plan_points(registry, parse_points("batchy", registry), baseline=False)
+    options = DataOptions("samples", limit=COUNT)
+    images = prepare_chosen(choose_source(options, registry), options, registry)
+    plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry), "cpu", False, "facebench run")
+    run = execute(plan, Engine(1, lambda jobs: ThisProcess()))
+    assert run.records["L1"].min() > 0.003
+    assert recheck(run, images, registry, count=COUNT).ok
 
 
 @pytest.fixture

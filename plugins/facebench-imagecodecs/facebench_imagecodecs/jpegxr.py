@@ -8,20 +8,29 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from facebench import CodecError
+from facebench import CodecError, UnsupportedSize
 from facebench_imagecodecs.file_codec import FileCodec
 
 _BYTE_COUNT = b"\xc1\xbc\x04\x00\x01\x00\x00\x00"  # the directory's entry IMAGE_BYTE_COUNT: one number of 32 bits
 _CODESTREAM = b"WMPHOTO\x00"
 _TILE_PACKET = b"\x00\x00\x01"  # what a tile's packet starts with
 _TILE_PACKET_HEADER = len(_TILE_PACKET) + 1
+# Below this quality chroma is subsampled, and a picture needs two macroblocks of 16 pixels.
+_FULL_CHROMA, _LEAST_WIDTH = 50, 17
 
 
 class JpegXr(FileCodec):
     """Lossy JPEG XR by jxrlib, which picks chroma subsampling by quality: 4:2:0 below 50."""
 
     def __init__(self, size: tuple[int, int], *, quality: float, headerless: bool) -> None:
-        """``quality`` is jxrlib's, here from 0.1 (0 would be its default) to 99 (100 would be lossless)."""
+        """``quality`` is jxrlib's, here from 0.1 (0 would be its default) to 99 (100 would be lossless).
+
+        Raises UnsupportedSize for narrow pictures at qualities with subsampled chroma.
+        """
+        if quality < _FULL_CHROMA and size[1] < _LEAST_WIDTH:  # jxrlib would print its own line before it refuses
+            raise UnsupportedSize(
+                f"JPEG XR below quality {_FULL_CHROMA} takes widths from {_LEAST_WIDTH} pixels on, not {size[1]}"
+            )
         self._quality = quality
         super().__init__(size, headerless=headerless)
 
