@@ -29,7 +29,7 @@ class JpegXr(FileCodec):
         """
         if quality < _FULL_CHROMA and size[1] < _LEAST_WIDTH:  # jxrlib would print its own line before it refuses
             raise UnsupportedSize(
-                f"JPEG XR below quality {_FULL_CHROMA} takes widths from {_LEAST_WIDTH} pixels on, not {size[1]}"
+                f"JPEG XR below quality {_FULL_CHROMA} needs a width of {_LEAST_WIDTH} pixels, not {size[1]}x{size[0]}"
             )
         self._quality = quality
         super().__init__(size, headerless=headerless)
