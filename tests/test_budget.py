@@ -18,6 +18,7 @@ from facebench.cli import cli
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.data.imageset import ImageSet
 from facebench.engines import ThisProcess
+from facebench.errors import DataError
 from facebench.grid import Engine
 from facebench.measure import OK, OVER_BUDGET
 from facebench.operating_point import (
@@ -301,3 +302,15 @@ def test_limits_of_metrics_are_part_of_the_cache(registry: Registry, images: Ima
         counts = measure(plan).records[["L1", "1-SSIM"]].notna().sum()
         limited = "1-SSIM" if first == "pixel,structural:3" else "L1"
         assert counts[limited] == 3 and counts.max() == len(images)
+
+
+def test_encode_does_not_take_a_codecs_word_for_its_own_budget(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((64, 64, 3), 90, np.uint8))
+    done = CliRunner().invoke(cli, ["encode", str(tmp_path / "grey.png"), "--codec", "facet:bytes=1"])
+    assert isinstance(done.exception, CodecError) and "does not fit" in str(done.exception)
+
+
+@pytest.mark.parametrize("command", [["encode", "nope.png", "--codec", "jpeg"], ["decode", "nope.face"]])
+def test_a_missing_file_is_named(command: list[str]) -> None:
+    done = CliRunner().invoke(cli, command)
+    assert isinstance(done.exception, DataError) and command[1] in str(done.exception)

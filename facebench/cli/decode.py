@@ -19,11 +19,13 @@ def decode_command(file: Path, out: Path | None, codec: str | None, quiet: bool)
     import cv2
 
     from facebench.container import unpack
-    from facebench.errors import CodecError, WeightsError
+    from facebench.errors import CodecError, DataError, WeightsError
     from facebench.measure import checked_picture
     from facebench.operating_point import make_codec, parse_points
     from facebench.paths import atomic_path
 
+    if not file.exists():
+        raise DataError(f"{file} does not exist: name one that 'facebench encode' wrote")
     registry = registry_with_notes(quiet)
     face = unpack(file.read_bytes(), str(file))
     points = parse_points(codec or face.point, registry)

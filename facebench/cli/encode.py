@@ -22,11 +22,13 @@ def encode_command(picture: Path, codec: str, out: Path | None, size: int, crop:
     from facebench.container import FaceFile
     from facebench.data.preprocess import Preprocessing
     from facebench.data.source import decode_picture
-    from facebench.errors import CodecError, SettingError
+    from facebench.errors import CodecError, DataError, SettingError
     from facebench.measure import checked_payload
     from facebench.operating_point import label, make_codec, parse_points
     from facebench.paths import atomic_path
 
+    if not picture.exists():
+        raise DataError(f"{picture} does not exist: name a picture to encode")
     registry = registry_with_notes(quiet)
     points = parse_points(codec, registry)
     if len(points) != 1:
@@ -37,8 +39,8 @@ def encode_command(picture: Path, codec: str, out: Path | None, size: int, crop:
     with codec_faults_named(f"{spec.name} cannot encode {picture}"):
         made = make_codec(spec, points[0], image.shape[:2])
         payload, bits = checked_payload(made, made.encode(image))
-    budget = points[0].budget
-    if budget is not None and bits > 8 * budget:
+    budget = points[0].budget or (int(points[0].values()[spec.budget_setting]) if spec.budget_setting else 0)
+    if budget and bits > 8 * budget:
         raise CodecError(
             f"{label(spec, points[0])} does not fit {picture}: {-(-bits // 8)} bytes at the least; allow more, or "
             "smaller pictures with +downscale"
