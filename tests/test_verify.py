@@ -493,3 +493,16 @@ def test_conformance_is_checked_on_request(measured: Run, verify: Verify) -> Non
     assert code == 0, said
     assert "jpeg:quality=60 conforms: 0 failed" in said
     assert "conformance     yes" in said
+
+
+def test_a_forged_definition_excuses_nothing(measured: Run, verify: Verify) -> None:
+    changed = with_manifest(with_value(measured, "jpeg:quality=20", 0, "L1", 0.5))
+    changed.manifest["metrics"]["L1"]["definition"] += " (the first 0 pictures only)"
+    code, said = verify(changed)
+    assert code == 1
+    assert "have L1 beyond the first 0 pictures" in said
+    changed = with_manifest(measured)
+    changed.manifest["metrics"]["L1"]["definition"] = "whatever, n/a"
+    code, said = verify(changed)
+    assert code == 1
+    assert "L1 has another definition in the run than here" in said

@@ -164,8 +164,8 @@ def _rewrite_leaderboard(folder: Path) -> None:
     """Make the leaderboard of ``folder`` again, in the view in which it is."""
     from facebench.paths import atomic_path
     from facebench.report.leaderboard import leaderboard_markdown
+    from facebench.report.views import view_of
     from facebench.store import LEADERBOARD, read_run
-    from facebench.verification.lint import view_of
 
     file = folder / LEADERBOARD
     view = view_of(file.read_text()) if file.is_file() else "default"

@@ -73,27 +73,25 @@ def _shown(groupings: Sequence[Grouping], curves: Sequence[GroupedCurve]) -> lis
 
 
 def _lead(summary: Summary, groupings: Sequence[Grouping], size: int) -> str:
-    text = (
-        f"{summary.ranked_by} within groups of pictures, each group read off its own curve at {size:,} bytes. "
-        "Gap: how much worse the worst group of the column is than the best, in per cent of the mean over all "
-        "pictures; italic: no more than chance; bold: the widest of the others in a column"
-    )
+    lines = [
+        f"{summary.ranked_by} within groups of pictures, each group read off its own curve at {size:,} bytes.\n",
+        "- Gap: how much worse the worst group of the column is than the best, in per cent of the mean over all "
+        "pictures. Bold: the widest of a column.",
+        "- Italic: no more than chance, judged by the bootstrap over identities, corrected for having chosen the "
+        "widest of each grouping, and by Holm for all curves and groupings.",
+    ]
     if summary.baseline_curve:
-        text += (
-            f"; in brackets: by how many points it is wider (+) or narrower (-) than that of {summary.baseline_curve} "
-            "between the same two groups (negative where it serves them the other way round), as some faces are simply "
-            "harder (≈: no more than chance)"
+        lines.append(
+            "- In brackets, as some faces are simply harder: by how many points the gap is wider (+) or narrower (-) "
+            f"than that of {summary.baseline_curve} between the same two groups (negative where it serves them the "
+            "other way round); ≈: no more than chance."
         )
-    text += (
-        ". Chance is judged by the bootstrap over identities, corrected for having chosen the widest of each "
-        "grouping, and by Holm for all curves and groupings."
-    )
     if any(grouping.attribute for grouping in groupings):
-        text += (
-            " Fairness gap: the widest gap of any attribute, shown here or not, with its 95 % interval, which is not "
-            "corrected for having chosen it."
+        lines.append(
+            "- Fairness gap: the widest gap of any attribute, shown here or not, with its 95 % interval, which is not "
+            "corrected for having chosen it. Attributes are the image set's own labels, opinions among them."
         )
-    return text
+    return "\n".join(lines)
 
 
 def _table(

@@ -54,3 +54,8 @@ def view_named(name: str) -> View:
     if name not in VIEWS:
         raise SettingError(unknown("view", name, VIEWS))
     return VIEWS[name]
+
+
+def view_of(leaderboard: str) -> str:
+    """Return the name of the view in which the text of a leaderboard.md was made."""
+    return next((name for name, view in VIEWS.items() if view.note and view.note in leaderboard), "default")

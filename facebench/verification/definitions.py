@@ -22,6 +22,11 @@ def pictures_limit(about: Mapping[str, Any]) -> int | None:
     return int(found[1]) if found else None
 
 
+def whole_definition(about: Mapping[str, Any]) -> str:
+    """Return the metric's definition without the limit to the first pictures."""
+    return _FIRST.sub("", str(about.get("definition"))).rstrip()
+
+
 def may_lack(about: Mapping[str, Any]) -> bool:
     """Return whether the metric's definition tells of pictures for which it means nothing, "n/a"."""
     return "n/a" in str(about.get("definition"))

@@ -14,7 +14,7 @@ from facebench.analysis.summary import RANKED_BY
 from facebench.errors import FacebenchError
 from facebench.measure import OK
 from facebench.report.leaderboard import leaderboard_markdown
-from facebench.report.views import VIEWS
+from facebench.report.views import view_of
 from facebench.store import Run
 from facebench.verification.definitions import may_lack, pictures_limit
 
@@ -33,11 +33,6 @@ def lint(run: Run, leaderboard: str | None) -> list[str]:
     if missing := [name for name in _COLUMNS if name not in run.records.columns]:
         return [*found, f"records: no column {', '.join(missing)}"]
     return [*found, *_rows(run), *_values(run), *_table(run, leaderboard)]
-
-
-def view_of(leaderboard: str) -> str:
-    """Return the name of the view in which the text of a leaderboard.md was made."""
-    return next((name for name, view in VIEWS.items() if view.note and view.note in leaderboard), "default")
 
 
 def _manifest(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -167,6 +162,12 @@ def _values(run: Run) -> Iterator[str]:
         missing = ok & np.isnan(values)
         if (limit := pictures_limit(about)) is not None:
             missing &= records["position"] < limit
+            beyond = ~np.isnan(values) & (records["position"] >= limit)
+            if beyond.any():
+                yield (
+                    f"records: {_rows_text(beyond)} have {name} beyond the first {limit:,} pictures that its "
+                    f"definition names, first {_place(records, beyond)}"
+                )
         if name == ranked:  # whatever its definition: a row without it would be left out of the means that rank
             missing &= records["mask"] == "none"
         elif may_lack(about):

@@ -17,7 +17,7 @@ from facebench.measure import OK, CodecTask, Pictures, SetFacts, codec_facts, de
 from facebench.plugins import Registry
 from facebench.runner import SHARD_PICTURES
 from facebench.store import Run
-from facebench.verification.definitions import computed_at
+from facebench.verification.definitions import computed_at, whole_definition
 from facebench.verification.rebuild import Rebuilt, not_installed, rebuild
 from facebench.verification.sample import sample_rows
 
@@ -166,10 +166,12 @@ def _metrics(run: Run, registry: Registry) -> tuple[list[MetricSpec], set[str], 
     differences = []
     same: dict[str, MetricSpec] = {}
     for name, (metric, column) in known.items():
-        if column.version == published[name]["version"]:
-            same[name] = metric
-        else:
+        if column.version != published[name]["version"]:
             differences.append(f"{name} is version {column.version} here, the run's was {published[name]['version']}")
+        elif whole_definition(published[name]) != column.definition:
+            differences.append(f"{name} has another definition in the run than here, under the same version")
+        else:
+            same[name] = metric
     return list(dict.fromkeys(same.values())), set(same), differences, skipped
 
 
