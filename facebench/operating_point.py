@@ -13,6 +13,9 @@ from facebench.codec import Codec, CodecSpec, Setting, SettingValue
 from facebench.errors import PluginError, SettingError
 from facebench.plugins import Registry, load_object, unknown
 
+#: Stands in a curve's name behind the codec's own where a budget chooses the rate.
+BUDGET_MARK = "@budget"
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -50,7 +53,7 @@ def label(spec: CodecSpec, point: OperatingPoint) -> str:
 def curve_label(spec: CodecSpec, point: OperatingPoint) -> str:
     """Return the name of the curve that ``point`` lies on: its label without the rate setting or the budget's size."""
     curve = _without_rate(spec, point)
-    return curve if point.budget is None else f"{curve}@budget{'+downscale' if point.downscale else ''}"
+    return curve if point.budget is None else f"{curve}{BUDGET_MARK}{'+downscale' if point.downscale else ''}"
 
 
 def _without_rate(spec: CodecSpec, point: OperatingPoint) -> str:

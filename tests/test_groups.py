@@ -11,7 +11,8 @@ import pytest
 from constructed_run import Point, baseline, make_run
 from scipy import stats
 
-from facebench.analysis.groups import fairness_gap, grouped_curves, groupings_of, usual_size
+from facebench.analysis.groupings import groupings_of
+from facebench.analysis.groups import fairness_gap, grouped_curves, usual_size
 from facebench.analysis.summary import summarise
 from facebench.analysis.worst import shared_worst, worst_pictures
 from facebench.report.groups import groups_markdown, groups_section

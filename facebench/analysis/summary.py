@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,6 +20,8 @@ from facebench.analysis.bootstrap import (
 from facebench.analysis.curves import Curve, CurvePoint, make_curve
 from facebench.analysis.equal_bytes import Resampled, value_at
 from facebench.errors import ResultsError
+from facebench.measure import OVER_BUDGET
+from facebench.operating_point import BUDGET_MARK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
     from facebench.store import Run
 
 WHOLE, FACE = "none", "face"
-#: The status of a picture that does not fit the budget.
-OVER_BUDGET = "over budget"
 #: What points are ranked by where a run has it; else the run's first metric.
 RANKED_BY = "1-SSIM"
 
@@ -92,6 +93,11 @@ class Row:
     downscale: bool = False
 
     @property
+    def plain_curve(self) -> str:
+        """The name of the codec's own curve with these settings, be the rate chosen by a budget or not."""
+        return self.curve if self.budget is None else self.curve.partition(BUDGET_MARK)[0]
+
+    @property
     def failed(self) -> int:
         """The number of pictures that failed, or did not fit the budget."""
         return sum(self.failures.values())
@@ -142,7 +148,11 @@ class Summary:
 
     def row(self, point: str, mask: str = WHOLE) -> Row | None:
         """Return the row of that point and mask variant, or None."""
-        return next((row for row in self.rows if (row.point, row.mask) == (point, mask)), None)
+        return self._by_place.get((point, mask))
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, str], Row]:
+        return {(row.point, row.mask): row for row in self.rows}
 
     def curves(self, metric: str, mask: str = WHOLE) -> dict[str, Curve]:
         """Return the rate-distortion curves in ``metric`` by name, in the run's order, without budgets' points."""

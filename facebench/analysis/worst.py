@@ -61,7 +61,7 @@ def worst_pictures(
     by_curve: dict[str, list[Row]] = {}
     for row in summary.rows:
         if row.mask == WHOLE and row.pictures and not points[row.point].get("lossless"):
-            by_curve.setdefault(_plain_curve(row), []).append(row)
+            by_curve.setdefault(row.plain_curve, []).append(row)
     found = []
     whole = run.records[run.records["mask"] == WHOLE]
     for curve, rows in by_curve.items():
@@ -83,11 +83,6 @@ def shared_worst(worst: Iterable[WorstPictures]) -> list[tuple[str, int]]:
             codecs.setdefault(picture.picture, set()).add(of_curve.codec)
     shared = [(picture, len(names)) for picture, names in codecs.items() if len(names) > 1]
     return sorted(shared, key=lambda item: (-item[1], item[0]))
-
-
-def _plain_curve(row: Row) -> str:
-    """Return the curve that a point belongs to, be its rate chosen by a budget or not."""
-    return row.curve if row.budget is None else row.curve.partition("@budget")[0]
 
 
 def _distance(row: Row, size: float) -> tuple[bool, int, float]:

@@ -57,7 +57,7 @@ def budgets_sections(summary: Summary, points: Mapping[str, Mapping[str, Any]]) 
 
 
 def _name(row: Row) -> str:
-    return row.curve.replace("@budget", "", 1)
+    return f"{row.plain_curve}{'+downscale' if row.downscale else ''}"
 
 
 def _rows(summary: Summary, name: str, mask: str) -> list[Row]:

@@ -7,18 +7,8 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from facebench.analysis.groups import (
-    LEAST_IDENTITIES,
-    LEAST_PICTURES,
-    POSE,
-    Gap,
-    GroupedCurve,
-    Grouping,
-    fairness_gap,
-    grouped_curves,
-    groupings_of,
-    usual_size,
-)
+from facebench.analysis.groupings import LEAST_IDENTITIES, LEAST_PICTURES, POSE, Grouping, groupings_of
+from facebench.analysis.groups import Gap, GroupedCurve, fairness_gap, grouped_curves, usual_size
 from facebench.analysis.significance import significant
 from facebench.analysis.summary import Summary, summarise
 from facebench.analysis.worst import WorstPictures, shared_worst, worst_pictures

@@ -103,7 +103,7 @@ def _points(run: Run, summary: Summary) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
-            "curve": by_mask[WHOLE].curve,
+            "curve": by_mask[WHOLE].plain_curve,
             "codec": by_mask[WHOLE].codec,
             "rank": ranks.get(label),
             "budget": by_mask[WHOLE].budget,

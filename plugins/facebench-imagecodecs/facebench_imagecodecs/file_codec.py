@@ -8,6 +8,7 @@ library sees a file, so that a damaged payload cannot make it allocate a huge pi
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,7 @@ class FileCodec(Codec):
         """
         super().__init__(size)
         self._headerless = headerless
-        try:
-            blank = self._compress(np.zeros((*size, 3), np.uint8))
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise UnsupportedSize(f"the encoder refuses pictures of {size[1]}x{size[0]}: {reason}") from error
-        self._learn_headers(blank)
+        self._learn_headers(blank_file(self._compress, size))
 
     @abstractmethod
     def _compress(self, image: NDArray[np.uint8]) -> bytes:
@@ -69,13 +65,27 @@ class FileCodec(Codec):
         file = self._wrap(body)
         if not body or not (self._headerless or file == payload):
             raise CodecError("the payload's headers are not those of a file of these settings and size")
-        try:
-            image = self._decompress(file)
-        except Exception as error:
-            raise CodecError(f"the payload is damaged: {' '.join(str(error).split())}") from error
-        if image.shape != (*self.size, 3) or image.dtype != np.uint8:
-            raise CodecError("the payload is damaged: it decodes to a picture of another shape")
-        return image
+        return decompressed(self._decompress, file, self.size)
+
+
+def blank_file(compress: Callable[[NDArray[np.uint8]], bytes], size: tuple[int, int]) -> bytes:
+    """Return the file of a black picture of ``size`` = (height, width); raises UnsupportedSize if there is none."""
+    try:
+        return compress(np.zeros((*size, 3), np.uint8))
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UnsupportedSize(f"the encoder refuses pictures of {size[1]}x{size[0]}: {reason}") from error
+
+
+def decompressed(decompress: Callable[[bytes], NDArray[Any]], file: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the picture in ``file``, (height, width, 3) uint8 RGB; raises CodecError if it is damaged."""
+    try:
+        image = decompress(file)
+    except Exception as error:
+        raise CodecError(f"the payload is damaged: {' '.join(str(error).split())}") from error
+    if image.shape != (*size, 3) or image.dtype != np.uint8:
+        raise CodecError("the payload is damaged: it decodes to a picture of another shape")
+    return image
 
 
 class PrefixedFileCodec(FileCodec):

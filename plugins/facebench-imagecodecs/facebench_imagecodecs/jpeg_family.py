@@ -12,7 +12,8 @@ import numpy as np
 import pyvips  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from facebench import Codec, CodecError, UnsupportedSize
+from facebench import Codec, CodecError
+from facebench_imagecodecs.file_codec import blank_file, decompressed
 from facebench_imagecodecs.jpeg_scan import EOI, JpegFile, put_together, tables_of, take_apart, transcode
 
 _QUALITY_OF_TABLES = 50
@@ -39,12 +40,7 @@ class _BaselineJpeg(Codec):
         """
         super().__init__(size)
         self._headerless = headerless
-        try:
-            blank = self._compress(np.zeros((*size, 3), np.uint8))
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise UnsupportedSize(f"the encoder refuses pictures of {size[1]}x{size[0]}: {reason}") from error
-        self._head = take_apart(blank).head
+        self._head = take_apart(blank_file(self._compress, size)).head
 
     @abstractmethod
     def _compress(self, image: NDArray[np.uint8]) -> bytes:
@@ -69,13 +65,7 @@ class _BaselineJpeg(Codec):
         if not payload or not (self._headerless or payload.startswith(self._head)):
             raise CodecError("the payload's headers are not those of a file of these settings and size")
         file = self._with_headers(payload) if self._headerless else payload
-        try:
-            image = self._decompress(file)
-        except Exception as error:
-            raise CodecError(f"the payload is damaged: {' '.join(str(error).split())}") from error
-        if image.shape != (*self.size, 3) or image.dtype != np.uint8:
-            raise CodecError("the payload is damaged: it decodes to a picture of another shape")
-        return image
+        return decompressed(self._decompress, file, self.size)
 
     def _without_headers(self, file: bytes, parts: JpegFile) -> bytes:
         own_tables = _OWN_TABLES + file[len(self._head) : -len(EOI)]

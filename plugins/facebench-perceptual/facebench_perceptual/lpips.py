@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from facebench_perceptual.batches import parts
 from facebench_perceptual.weights import ALEXNET, Tensors, load_published, torchmetrics_tensors
 
 #: The smallest side that all five layers of AlexNet take.
@@ -64,9 +65,7 @@ def score(
     count, height, width, _ = originals.shape
     values = np.full((1, count), np.nan)
     if min(height, width) >= SMALLEST_SIDE:
-        step = max(1, (1 << 17) // (height * width))
-        for start in range(0, count, step):
-            part = slice(start, start + step)
+        for part in parts(originals, 1 << 17):
             values[0, part] = network.distances(originals[part], decoded[part])
     return {"LPIPS": values}
 

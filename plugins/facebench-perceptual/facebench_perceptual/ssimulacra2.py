@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d  # type: ignore[import-untyped]
 
+from facebench_perceptual.batches import parts
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
@@ -93,9 +95,7 @@ def score(
     scores = np.full((2, count), np.nan)
     if scales:
         # Pictures at a time: their planes stay in the processor's cache.
-        step = max(1, (1 << 16) // (height * width))
-        for start in range(0, count, step):
-            part = slice(start, start + step)
+        for part in parts(originals, 1 << 16):
             scores[:, part] = _scores(originals[part], decoded[part], scales)
     return {"SSIMULACRA2": scores[:1], "SSIMULACRA2-aligned": scores[1:]}
 

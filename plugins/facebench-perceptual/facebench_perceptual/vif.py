@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.functional.image.vif import visual_information_fidelity
 
+from facebench_perceptual.batches import parts
+
 #: The smallest side with a window at every scale.
 SMALLEST_SIDE = 41
 #: Variance of the eye's own noise, for pictures in 0..255: the authors' choice.
@@ -32,9 +34,7 @@ def score(
     values = np.full((1, count), np.nan)
     if min(height, width) >= SMALLEST_SIDE:
         # Pictures at a time: measured fastest.
-        step = max(1, (1 << 16) // (height * width))
-        for start in range(0, count, step):
-            part = slice(start, start + step)
+        for part in parts(originals, 1 << 16):
             values[0, part] = _vif(originals[part], decoded[part])
     return {"1-VIF": 1.0 - values}
 

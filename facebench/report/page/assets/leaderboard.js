@@ -56,7 +56,7 @@ function curveRows() {
   const own = doc.points.filter((point) => point.budget === state.budget && point.rows[state.mask]).map((point) => {
     const row = point.rows[state.mask];
     const share = data.pictures ? (100 * row.pictures) / data.pictures : 0;
-    return { name: point.label, curve: point.curve.split("@budget")[0], point: point.label, notes: point.notes,
+    return { name: point.label, curve: point.curve, point: point.label, notes: point.notes,
       weights: point.weights, rank: null, rankText: NONE, metrics: row.metrics, span: [row.bytes],
       spanText: `tuned to fit: ${bytes(row.bytes)} B on average, ${grouped(share, 1)} % fit` };
   });
