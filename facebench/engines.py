@@ -1,89 +1,57 @@
-"""Where shards run: a pool of processes, a fresh process per task, or this process."""
+"""Where shards run: threads of this process, each with a child process; a Dask cluster; or this process itself."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import signal
-import threading
+import logging
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
-#: Libraries that would otherwise start a thread per core in every worker.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENCV_FOR_THREADS_NUM",
-    "NUMEXPR_NUM_THREADS",
-)
+from facebench import child
+from facebench.child import Isolation
+from facebench.errors import EngineError
+
+LOCAL, DASK, SERIAL = "local", "dask", "serial"
 
 
-@contextlib.contextmanager
-def threads_per_worker(jobs: int) -> Iterator[None]:
-    """Share this machine's cores among ``jobs`` workers started within the block."""
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+@dataclass(frozen=True)
+class Engine:
+    """What runs tasks: an executor, how its tasks keep codecs apart from themselves, and how to end it at once.
+
+    ``slots()`` is the number of tasks that run at the same time now.
+    """
+
+    executor: Executor
+    isolation: Isolation
+    slots: Callable[[], int]
+    close: Callable[[], None]
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Submit ``function(isolation, *args)``; raises :class:`EngineError` if the executor is gone."""
+        try:
+            return self.executor.submit(function, self.isolation, *args)
+        except RuntimeError as error:
+            raise EngineError(f"the engine takes no more tasks ({error}); run the same command again") from error
 
 
-def _start_worker(parent: int) -> None:
-    """Set a worker up: no Ctrl-C, nothing on standard output (it carries the table), gone when its parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(2, 1)
+def local_engine(jobs: int, isolation: Isolation) -> Engine:
+    """Return an engine of ``jobs`` child processes on this machine."""
+    threads = ThreadPoolExecutor(jobs, "shard")
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
+    def close() -> None:
+        threads.shutdown(wait=False, cancel_futures=True)
+        child.close_children()
 
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def local_pool(jobs: int) -> Executor:
-    """Return a pool of ``jobs`` worker processes, started afresh (never forked: threads and locks)."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(os.getpid(),))
+    for _ in range(jobs):
+        threads.submit(child.start_child)
+    return Engine(threads, isolation, lambda: jobs, close)
 
 
-class FreshProcesses(Executor):
-    """Runs each task in a process of its own that ends with it: nothing but the arguments can reach it."""
-
-    def __init__(self, jobs: int) -> None:
-        self._threads = ThreadPoolExecutor(jobs)
-        self._running: set[Executor] = set()
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        def alone() -> Any:
-            with local_pool(1) as process:
-                self._running.add(process)
-                try:
-                    return process.submit(fn, *args, **kwargs).result()
-                finally:
-                    self._running.discard(process)
-
-        return self._threads.submit(alone)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        if not wait:
-            for process in list(self._running):
-                stop(process)
-        self._threads.shutdown(wait, cancel_futures=cancel_futures)
-
-
-class ThisProcess(Executor):
-    """Runs each task at once in this process, for debugging."""
+class _ThisThread(Executor):
+    """Runs each task at once."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -94,9 +62,49 @@ class ThisProcess(Executor):
         return future
 
 
-def stop(executor: Executor) -> None:
-    """End an executor without waiting for what it is doing."""
-    processes = list((getattr(executor, "_processes", None) or {}).values())
-    executor.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.kill()
+def serial_engine() -> Engine:
+    """Return an engine that runs everything in this process, for debugging: no limits, and a crash is a crash."""
+    return Engine(_ThisThread(), Isolation(separate=False), lambda: 1, lambda: None)
+
+
+#: Seconds between two questions to a cluster how large it is.
+_ASK_AGAIN = 5.0
+
+
+def dask_engine(scheduler: str | None, jobs: int, isolation: Isolation) -> Engine:
+    """Return an engine on the Dask cluster whose scheduler is at that address, or on one of ``jobs`` workers here.
+
+    Raises :class:`EngineError` if distributed is not installed or no scheduler answers.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise EngineError(f"--engine dask: {error}; pip install 'facebench[dask]'") from error
+    # What it has to say of lost workers and connections is said by the run's own error, in one line.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    cluster = None
+    try:
+        if scheduler is None:
+            cluster = LocalCluster(jobs, threads_per_worker=1, dashboard_address=None, memory_limit=0)
+        client = Client(scheduler or cluster, timeout="20s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+
+    asked, threads = -_ASK_AGAIN, 1
+
+    def slots() -> int:
+        nonlocal asked, threads
+        if time.monotonic() - asked > _ASK_AGAIN:
+            with contextlib.suppress(Exception):  # a scheduler that is gone makes itself known by its tasks
+                threads = max(1, sum(client.nthreads().values()))
+            asked = time.monotonic()
+        return threads
+
+    def close() -> None:
+        with contextlib.suppress(Exception):
+            client.close(timeout=5)
+        if cluster is not None:
+            with contextlib.suppress(Exception):
+                cluster.close(timeout=5)
+
+    return Engine(client.get_executor(pure=False), isolation, slots, close)

@@ -37,5 +37,9 @@ class ResultsError(FacebenchError):
     """A results folder is missing, damaged or cannot be written."""
 
 
+class EngineError(FacebenchError):
+    """What runs the shards is missing, unreachable, gone or of another version than this process."""
+
+
 class NotComparable(FacebenchError):
     """Runs cannot be ranked together: their data or metric definitions differ."""

@@ -1,153 +1,143 @@
-"""Runs the grid of shards on an executor: bounded work in flight, faults kept to the codec that causes them."""
+"""Runs the grid of shards on an engine: bounded work in flight, faults kept to the codec that causes them."""
 
 from __future__ import annotations
 
+import platform
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass
-from typing import Any
 
-from facebench.engines import stop
+import numpy as np
+import pyarrow as pa
+
+from facebench.child import ChildKilled, Isolation
+from facebench.engines import Engine
+from facebench.errors import EngineError, FacebenchError
 from facebench.hookspecs import MetricSpec
 from facebench.measure import (
     CRASHED,
+    CodecFacts,
     CodecTask,
     Encoded,
     Pictures,
     Scored,
+    codec_facts,
     decode_shard,
     encode_shard,
 )
+from facebench.provenance import software_digest
+from facebench.records import shard_records
+
+#: A worker of a cluster may go at any time; a shard is given to the engine so often.
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Consecutive pictures of an image set at one operating point: the unit of work, caching and resuming."""
+    """Consecutive pictures of an image set at one operating point: the unit of work, caching and resuming.
+
+    ``software`` is the :func:`facebench.provenance.software_digest` that a worker must have too; ``key`` names all
+    that the records depend on.
+    """
 
     label: str
     task: CodecTask
     pictures: Pictures
+    software: str
     key: str
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished shard: its payload sizes, scores and statuses."""
+    """The records of a finished shard; ``crashed`` if its codec killed the process, which is worth another try."""
 
-    shard: Shard
-    encoded: Encoded
-    scored: Scored
+    records: pa.Table
+    crashed: bool
 
 
-class Engine:
-    """An executor that is made again when a codec has killed one of its processes.
+def made_codec(isolation: Isolation, task: CodecTask) -> CodecFacts:
+    """Make a codec where the engine runs it and return what it says of itself."""
+    try:
+        return isolation.run(codec_facts, task)
+    except ChildKilled as death:
+        return CodecFacts(problem=f"the codec's process ended while it was made: {death}")
 
-    ``make_pool(jobs)`` makes it. ``make_decode_pool``, if given, makes a second one for the decode tasks.
+
+def measure_shard(isolation: Isolation, shard: Shard, metrics: tuple[MetricSpec, ...], sealed: bool) -> Measured:
+    """Measure a shard where the engine runs it: encode, then decode and score, each a task of a child process.
+
+    Only payloads pass from the first task to the second, and only records leave the worker. With ``sealed`` the
+    second runs in a process of its own. Raises EngineError if this worker has other software than the client.
     """
-
-    def __init__(
-        self,
-        jobs: int,
-        make_pool: Callable[[int], Executor],
-        make_decode_pool: Callable[[int], Executor] | None = None,
-    ) -> None:
-        self.jobs = jobs
-        self._make_pool = make_pool
-        self._make_decode_pool = make_decode_pool
-        self._pool: Executor | None = None
-        self._decode_pool: Executor | None = None
-
-    def submit(self, decoding: bool, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Submit a task; ``decoding`` chooses the pool."""
-        if decoding and self._make_decode_pool is not None:
-            self._decode_pool = self._decode_pool or self._make_decode_pool(self.jobs)
-            return self._decode_pool.submit(function, *args)
-        self._pool = self._pool or self._make_pool(self.jobs)
-        return self._pool.submit(function, *args)
-
-    def alone(self) -> Engine:
-        """Return an engine of one process, to find out which of several shards killed it."""
-        return Engine(1, self._make_pool, self._make_decode_pool)
-
-    def close(self) -> None:
-        """End all processes at once; the next submission starts new ones."""
-        for pool in (self._pool, self._decode_pool):
-            if pool is not None:
-                stop(pool)
-        self._pool = self._decode_pool = None
+    if software_digest(shard.task.spec) != shard.software:
+        raise EngineError(
+            f"the worker on {platform.node()} has another version of facebench, codec '{shard.task.spec.name}' or "
+            "their libraries than this machine: install the same there"
+        )
+    stage = "encoding"
+    try:
+        encoded = isolation.run(encode_shard, shard.task, shard.pictures)
+        stage = "decoding"
+        records = isolation.run(_scored, shard.task, encoded, shard.pictures, metrics, fresh=sealed)
+    except ChildKilled as death:
+        return _crashed(shard, metrics, f"the codec's process ended while {stage}: {death}")
+    return Measured(records, crashed=False)
 
 
-def measure_grid(shards: Iterable[Shard], metrics: tuple[MetricSpec, ...], engine: Engine) -> Iterator[Measured]:
+def _scored(task: CodecTask, encoded: Encoded, pictures: Pictures, metrics: tuple[MetricSpec, ...]) -> pa.Table:
+    return shard_records(encoded, decode_shard(task, encoded, pictures, metrics))
+
+
+def measure_grid(
+    shards: Iterable[Shard], metrics: tuple[MetricSpec, ...], engine: Engine, *, sealed: bool = False
+) -> Iterator[tuple[Shard, Measured]]:
     """Yield each shard measured, in the order in which they finish.
 
-    At most two shards per process are in flight, so memory does not grow with the number of pictures. When a
-    process dies, all shards in flight are suspects: each is done again alone, and the one whose process dies
-    again is marked crashed, with all later shards of its operating point.
+    At most two shards per slot are in flight, so memory does not grow with the number of pictures. Once a shard has
+    crashed, the later ones of its operating point are not run. Raises EngineError if the engine is gone.
     """
     waiting = deque(shards)
-    flying: dict[Future[Any], tuple[Shard, Encoded | None]] = {}
+    flying: dict[Future[Measured], Shard] = {}
     crashed: set[str] = set()
-    suspects: list[Shard] = []
+    lost: dict[str, int] = {}
     try:
         while waiting or flying:
-            try:
-                while waiting and len(flying) < 2 * engine.jobs:
-                    shard = waiting[0]
-                    if shard.label in crashed:
-                        yield _crashed(waiting.popleft(), metrics, "not run: the codec killed its process before")
+            while waiting and len(flying) < 2 * engine.slots():
+                shard = waiting.popleft()
+                if shard.label in crashed:
+                    yield shard, _crashed(shard, metrics, "not run: the codec's process ended before")
+                else:
+                    flying[engine.submit(measure_shard, shard, metrics, sealed)] = shard
+            done, _ = wait(flying, return_when=FIRST_COMPLETED)
+            for future in done:
+                shard = flying.pop(future)
+                try:
+                    measured = future.result()
+                except FacebenchError:
+                    raise
+                except (CancelledError, BrokenExecutor) as error:
+                    raise EngineError(
+                        "the connection to what runs the shards is lost; the same command goes on where it stopped"
+                    ) from error
+                except Exception as error:  # a worker was killed, perhaps not by this shard
+                    lost[shard.key] = lost.get(shard.key, 0) + 1
+                    if lost[shard.key] < _ATTEMPTS:
+                        waiting.appendleft(shard)
                         continue
-                    flying[engine.submit(False, encode_shard, shard.task, shard.pictures)] = (shard, None)
-                    waiting.popleft()
-                done, _ = wait(flying, return_when=FIRST_COMPLETED)
-                for future in done:
-                    shard, encoded = flying[future]
-                    result = future.result()
-                    if encoded is None:
-                        following = engine.submit(True, decode_shard, shard.task, result, shard.pictures, metrics)
-                        flying[following] = (shard, result)
-                    else:
-                        yield Measured(shard, encoded, result)
-                    del flying[future]
-            except BrokenExecutor:
-                suspects = [shard for shard, _ in flying.values()]
-                flying.clear()
-                engine.close()
-                for measured in _retry_alone(suspects, metrics, engine):
-                    if CRASHED in measured.scored.statuses:
-                        crashed.add(measured.shard.label)
-                    yield measured
+                    text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                    measured = _crashed(shard, metrics, f"lost {_ATTEMPTS} times: {text}")
+                if measured.crashed:
+                    crashed.add(shard.label)
+                yield shard, measured
     finally:
         engine.close()
 
 
-def _retry_alone(suspects: list[Shard], metrics: tuple[MetricSpec, ...], engine: Engine) -> Iterator[Measured]:
-    alone = engine.alone()
-    crashed: set[str] = set()
-    try:
-        for shard in suspects:
-            if shard.label in crashed:
-                yield _crashed(shard, metrics, "not run: the codec killed its process before")
-                continue
-            stage = "encoding"
-            try:
-                encoded = alone.submit(False, encode_shard, shard.task, shard.pictures).result()
-                stage = "decoding"
-                scored = alone.submit(True, decode_shard, shard.task, encoded, shard.pictures, metrics).result()
-                yield Measured(shard, encoded, scored)
-            except BrokenExecutor:
-                alone.close()
-                crashed.add(shard.label)
-                yield _crashed(shard, metrics, f"the codec killed its process while {stage}")
-    finally:
-        alone.close()
-
-
 def _crashed(shard: Shard, metrics: tuple[MetricSpec, ...], detail: str) -> Measured:
-    import numpy as np
-
     count = len(shard.pictures)
     encoded = Encoded([b""] * count, [0] * count, [CRASHED] * count, [detail] * count, 0.0)
     variants = 1 if shard.pictures.masks_file is None else 2
     scores = {c.name: np.full((variants, count), np.nan) for metric in metrics for c in metric.columns}
-    return Measured(shard, encoded, Scored(scores, list(encoded.statuses), list(encoded.details), 0.0))
+    scored = Scored(scores, list(encoded.statuses), list(encoded.details), 0.0)
+    return Measured(shard_records(encoded, scored), crashed=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import platform
 import re
@@ -13,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from facebench import __version__
+from facebench.codec import CodecSpec
 from facebench.data.celeba import PARTS, split_members
 from facebench.data.imageset import ImageSet
 from facebench.measure import CodecFacts
@@ -95,6 +98,14 @@ def code_digest(target: str) -> str:
     for file in files:
         state.update(file.read_bytes())
     return state.hexdigest()
+
+
+@lru_cache
+def software_digest(spec: CodecSpec) -> str:
+    """Return a digest of the code and the versions of the libraries that measure this codec here."""
+    state = [__version__, code_digest("facebench.measure:encode_shard"), code_digest(spec.target)]
+    state += [spec.version, json.dumps(library_versions("facebench"))]
+    return hashlib.sha256("\n".join(state).encode()).hexdigest()
 
 
 def training_overlap(facts: CodecFacts, images: ImageSet) -> dict[str, int]:

@@ -6,21 +6,22 @@ import datetime
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, CancelledError
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from facebench import __version__, budget
 from facebench.data.facts import picture_facts
 from facebench.data.imageset import ImageSet
-from facebench.errors import CodecError, SettingError
-from facebench.grid import Engine, Measured, Shard, measure_grid
+from facebench.engines import Engine
+from facebench.errors import CodecError, EngineError, SettingError
+from facebench.grid import Shard, made_codec, measure_grid
 from facebench.hookspecs import API_VERSION, MetricSpec
 from facebench.measure import (
-    CRASHED,
     OK,
     OVER_BUDGET,
     CodecFacts,
@@ -28,7 +29,6 @@ from facebench.measure import (
     LimitedMetric,
     Pictures,
     SetFacts,
-    codec_facts,
 )
 from facebench.operating_point import (
     OperatingPoint,
@@ -39,16 +39,24 @@ from facebench.operating_point import (
     with_budgets,
 )
 from facebench.plugins import Registry
-from facebench.provenance import code_digest, git_state, library_versions, machine, training_overlap
+from facebench.provenance import (
+    code_digest,
+    git_state,
+    library_versions,
+    machine,
+    software_digest,
+    training_overlap,
+)
+from facebench.records import MASK_NONE
 from facebench.store import Run, ShardCache
 
-#: Pictures of one shard. Part of no digest: records do not depend on it.
+#: Most pictures of one shard, and most pixels: what a worker holds of it.
 SHARD_PICTURES = 128
+_SHARD_PIXELS = 1 << 23
 #: Raise when records change their meaning.
 _RECORD_FORMAT = 2
 #: Stands for the metric families that a run computes without being asked.
 DEFAULT_METRICS = "default"
-MASK_NONE, MASK_FACE = "none", "face"
 
 #: Called with the pictures just finished, the pictures in all, and whether they came from the cache.
 ProgressCallback = Callable[[int, int, bool], None]
@@ -129,22 +137,22 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
         engine.close()
         raise CodecError(unmade[0])
     cache = ShardCache()
-    frames: dict[tuple[str, int], pd.DataFrame] = {}
+    found: dict[tuple[str, int], pa.Table] = {}
     missing: list[Shard] = []
     for shard in _shards(plan, facts):
         cached = cache.get(shard.key)
         if cached is None:
             missing.append(shard)
         else:
-            frames[shard.label, shard.pictures.start] = cached
+            found[shard.label, shard.pictures.start] = pa.Table.from_pandas(cached)
             progress(len(shard.pictures), total, True)
-    for measured in measure_grid(missing, plan.metrics, engine):
-        frame = _records(plan, measured)
-        if CRASHED not in measured.scored.statuses:  # what killed a process may be the machine's fault: try again
-            cache.put(measured.shard.key, frame)
-        frames[measured.shard.label, measured.shard.pictures.start] = frame
-        progress(len(measured.shard.pictures), total, False)
-    ordered = [frames[name, start] for name in plan.points for start in range(0, len(plan.images), SHARD_PICTURES)]
+    for shard, measured in measure_grid(missing, plan.metrics, engine, sealed=plan.sealed):
+        if not measured.crashed:  # what killed a process may be the machine's fault: try again
+            cache.put(shard.key, measured.records.to_pandas())
+        found[shard.label, shard.pictures.start] = measured.records
+        progress(len(shard.pictures), total, False)
+    step = shard_pictures(plan.images.size)
+    ordered = [found.pop((name, start)) for name in plan.points for start in range(0, len(plan.images), step)]
     records = _with_places(plan, ordered)
     without = sorted(
         f"without {name}: {facts[name].problem}"
@@ -167,6 +175,11 @@ def with_downscaled(plan: Plan, run: Run) -> Plan:
     return replace(plan, points=points)
 
 
+def shard_pictures(size: tuple[int, int]) -> int:
+    """Return how many pictures of this (height, width) in pixels make a shard."""
+    return max(1, min(SHARD_PICTURES, _SHARD_PIXELS // (size[0] * size[1])))
+
+
 def run_name(images: ImageSet) -> str:
     """Return the default name of a run's results folder, such as "celeba-64"."""
     usual = {"celeba": ("test", "centre-148"), "samples": ("all", "full"), "folder": ("all", "square")}
@@ -178,30 +191,16 @@ def run_name(images: ImageSet) -> str:
 
 
 def _facts(plan: Plan, engine: Engine) -> dict[str, CodecFacts]:
-    """Ask a worker what each codec says of itself; a codec that kills it has a problem instead."""
-    facts: dict[str, CodecFacts] = {}
-    tasks = {name: _task(plan, point) for name, point in plan.points.items()}
-    waiting: dict[str, Future[CodecFacts]] = {}
+    """Ask a worker what each codec says of itself; a codec that kills its process has a problem instead."""
     try:
-        waiting = {name: engine.submit(True, codec_facts, task) for name, task in tasks.items()}
-    except Exception:
+        waiting = {name: engine.submit(made_codec, _task(plan, point)) for name, point in plan.points.items()}
+        return {name: future.result() for name, future in waiting.items()}
+    except (CancelledError, BrokenExecutor) as error:
         engine.close()
-    for name, task in tasks.items():
-        try:
-            facts[name] = waiting[name].result()
-        except KeyboardInterrupt:
-            engine.close()
-            raise
-        except Exception:
-            engine.close()
-            alone = engine.alone()
-            try:
-                facts[name] = alone.submit(True, codec_facts, task).result()
-            except Exception:
-                facts[name] = CodecFacts(problem="the codec killed its process while being made")
-            finally:
-                alone.close()
-    return facts
+        raise EngineError("the connection to what runs the shards is lost; run the same command again") from error
+    except BaseException:
+        engine.close()
+        raise
 
 
 def _task(plan: Plan, point: OperatingPoint) -> CodecTask:
@@ -224,12 +223,14 @@ def _measured_by(plan: Plan) -> list[Any]:
 
 def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
     images = plan.images
+    step = shard_pictures(images.size)
     measured_by = _measured_by(plan)
     of = None
     if any(metric.whole_set for metric in plan.metrics):
         of = SetFacts(len(images), images.digest, images.identities)
     for name, point in plan.points.items():
         task = _task(plan, point)
+        software = software_digest(task.spec)
         codec: list[Any] = [
             task.spec.version,
             point.codec,
@@ -246,8 +247,8 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
             shares = budget.SHARES if point.downscale else budget.FULL_SIZE
             rungs = budget.ladder(task.spec, shares)
             codec.append([point.budget, point.downscale, task.spec.budget_setting, rungs, budget.VERSION])
-        for start in range(0, len(images), SHARD_PICTURES):
-            stop = min(start + SHARD_PICTURES, len(images))
+        for start in range(0, len(images), step):
+            stop = min(start + step, len(images))
             pictures = Pictures(images.images_file, images.masks_file, start, stop, of)
             limits = [
                 [m.name, min(max(m.first - start, 0), stop - start)]
@@ -258,32 +259,13 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
                 json.dumps([*measured_by, *limits, codec, asdict(images.preprocessing), images.masker]).encode()
             )
             state.update(np.ascontiguousarray(images.hashes[start:stop]).tobytes())
-            yield Shard(name, task, pictures, state.hexdigest())
+            yield Shard(name, task, pictures, software, state.hexdigest())
 
 
-def _records(plan: Plan, measured: Measured) -> pd.DataFrame:
-    """Return a shard's records: for each picture the whole-picture row, then the face row if there are masks."""
-    shard, encoded, scored = measured.shard, measured.encoded, measured.scored
-    count = len(shard.pictures)
-    variants = [MASK_NONE] if shard.pictures.masks_file is None else [MASK_NONE, MASK_FACE]
-    repeat = len(variants)
-    columns: dict[str, Any] = {
-        "mask": np.tile(variants, count),
-        "payload_bytes": np.repeat([len(payload) for payload in encoded.payloads], repeat),
-        "bits": np.repeat(encoded.bits, repeat),
-        **{name: values.T.reshape(-1).astype(np.float32) for name, values in scored.scores.items()},
-        "encode_seconds": np.float32(encoded.seconds / count),
-        "decode_seconds": np.float32(scored.seconds / count),
-        "status": np.repeat(scored.statuses, repeat),
-        "detail": np.repeat(scored.details, repeat),
-    }
-    return pd.DataFrame(columns)
-
-
-def _with_places(plan: Plan, frames: list[pd.DataFrame]) -> pd.DataFrame:
+def _with_places(plan: Plan, shards: list[pa.Table]) -> pd.DataFrame:
     """Join shards in order and name each row's operating point and picture."""
     images = plan.images
-    records = pd.concat(frames, ignore_index=True)
+    records = pa.concat_tables(shards, promote_options="permissive").to_pandas()
     repeat = 1 if images.masks_file is None else 2
     per_point = len(images) * repeat
     specs = plan.registry.codecs

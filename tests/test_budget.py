@@ -17,9 +17,8 @@ from facebench.budget import ladder
 from facebench.cli import cli
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.data.imageset import ImageSet
-from facebench.engines import ThisProcess
+from facebench.engines import serial_engine
 from facebench.errors import DataError
-from facebench.grid import Engine
 from facebench.measure import OK, OVER_BUDGET
 from facebench.operating_point import (
     budget_points,
@@ -87,7 +86,7 @@ def plan_of(codecs: str, budgets: tuple[int, ...], registry: Registry, images: I
 
 
 def measure(plan: Plan) -> Run:
-    return execute(plan, Engine(1, lambda jobs: ThisProcess()))
+    return execute(plan, serial_engine())
 
 
 def made(text: str, registry: Registry, size: tuple[int, int] = SIZE) -> Codec:

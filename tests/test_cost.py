@@ -132,7 +132,7 @@ def test_costs_are_what_their_definition_says(costs: dict[str, dict[str, Any]]) 
         assert batches["peak_memory_bytes"] - (grey["peak_memory_bytes"] or 0) >= MEMORY / 2
     # Faults stay with the codec at fault.
     assert costs["Breaks"]["problem"] == "RuntimeError: out of order"
-    assert costs["Kills"]["problem"] == "the codec killed its process"
+    assert costs["Kills"]["problem"] == "the codec's process ended: it exited with status 9"
 
 
 def test_each_curve_is_measured_at_the_sound_point_nearest_to_128_bytes() -> None:

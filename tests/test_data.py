@@ -18,9 +18,8 @@ from facebench.data.imageset import ImageSet, prepare
 from facebench.data.pose import face_size, yaw
 from facebench.data.preprocess import Preprocessing
 from facebench.data.source import PictureSource
-from facebench.engines import ThisProcess
+from facebench.engines import serial_engine
 from facebench.errors import DataError
-from facebench.grid import Engine
 from facebench.hookspecs import MaskerSpec
 from facebench.masks.masker import apply_masker
 from facebench.operating_point import parse_points
@@ -313,7 +312,7 @@ def test_facts_change_no_digest_and_no_shard(registry: Registry, tmp_path: Path)
     cached = []
     for chosen in (images, known):
         plan = Plan(registry, points, frozenset(points), chosen, plan_metrics(registry), "cpu", False, "test")
-        run = execute(plan, Engine(1, lambda jobs: ThisProcess()), lambda *told: cached.append(told[2]))
+        run = execute(plan, serial_engine(), lambda *told: cached.append(told[2]))
     assert cached == [False, True]
     assert run.pictures is not None and run.pictures["attribute Male"].tolist() == [True, False, True]
     write_run(tmp_path / "out", run, "")

@@ -23,8 +23,7 @@ from facebench.analysis.summary import summarise
 from facebench.cli import cli
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.data.imageset import ImageSet
-from facebench.engines import ThisProcess
-from facebench.grid import Engine
+from facebench.engines import serial_engine
 from facebench.operating_point import make_codec, parse_points
 from facebench.plugins import Registry, load_registry
 from facebench.report.leaderboard import leaderboard_markdown
@@ -96,7 +95,7 @@ def samples(registry: Registry) -> ImageSet:
 def run_of(codecs: str, images: ImageSet, registry: Registry) -> Run:
     points = plan_points(registry, parse_points(codecs, registry), baseline=False)
     plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry), "cpu", False, "facebench run")
-    return execute(plan, Engine(1, lambda jobs: ThisProcess()))
+    return execute(plan, serial_engine())
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import faulty_codecs
 import numpy as np
 import pytest
 
+from facebench.child import Isolation
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.data.imageset import ImageSet
-from facebench.engines import FreshProcesses, ThisProcess, local_pool
+from facebench.engines import Engine, local_engine, serial_engine
 from facebench.errors import CodecError
-from facebench.grid import Engine
 from facebench.measure import CRASHED, DECODE_FAILED, ENCODE_FAILED, OK
 from facebench.operating_point import parse_points
 from facebench.plugins import Registry, load_registry
@@ -54,7 +54,7 @@ def measure(
 ) -> Run:
     points = plan_points(registry, parse_points(codecs, registry), baseline=False)
     plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry), "cpu", sealed, "test")
-    return execute(plan, engine or Engine(1, lambda jobs: ThisProcess()))
+    return execute(plan, engine or serial_engine())
 
 
 def statuses(run: Run, point: str) -> list[str]:
@@ -125,7 +125,7 @@ def test_a_short_batch_is_done_again_one_by_one(registry: Registry, images: Imag
 
 
 def test_a_codec_that_kills_its_process_harms_no_other(registry: Registry, images: ImageSet) -> None:
-    run = measure("zlib,kills,jpeg", registry, images, Engine(2, local_pool))
+    run = measure("zlib,kills,jpeg", registry, images, local_engine(2, Isolation()))
     assert statuses(run, "kills") == [CRASHED] * COUNT
     assert statuses(run, "zlib") == [OK] * COUNT
     assert statuses(run, "jpeg:quality=85") == [OK] * COUNT
@@ -135,9 +135,9 @@ def test_every_engine_gives_the_same_records(registry: Registry, images: ImageSe
     small = images.head(40)
     cache_blind = ["encode_seconds", "decode_seconds"]
     serial = measure("jpeg:quality=20", registry, small).records.drop(columns=cache_blind)
-    sealed = measure(
-        "jpeg:quality=20", registry, small, Engine(1, local_pool, FreshProcesses), sealed=True
-    ).records.drop(columns=cache_blind)
+    sealed = measure("jpeg:quality=20", registry, small, local_engine(1, Isolation()), sealed=True).records.drop(
+        columns=cache_blind
+    )
     assert serial.equals(sealed)
 
 
@@ -162,9 +162,9 @@ def test_an_interrupted_run_goes_on_with_the_shards_it_lacks(registry: Registry,
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(plan, Engine(1, lambda jobs: ThisProcess()), interrupt)
+        execute(plan, serial_engine(), interrupt)
     seen: list[tuple[int, bool]] = []
-    run = execute(plan, Engine(1, lambda jobs: ThisProcess()), lambda done, total, cached: seen.append((done, cached)))
+    run = execute(plan, serial_engine(), lambda done, total, cached: seen.append((done, cached)))
     kept = sum(done for done, cached in seen if cached)
     assert kept in (128, COUNT - 128)  # the one shard that was finished
     assert sum(done for done, cached in seen if not cached) == 2 * COUNT - kept
@@ -196,7 +196,7 @@ def test_a_baseline_without_weights_for_the_size_is_left_out_with_the_reason(
     points = plan_points(registry, parse_points("jpeg:quality=60", registry), baseline=True)
     requested = frozenset({"jpeg:quality=60"})
     plan = Plan(registry, points, requested, images.head(5), plan_metrics(registry), "cpu", False, "test")
-    run = execute(plan, Engine(1, lambda jobs: ThisProcess()))
+    run = execute(plan, serial_engine())
     assert list(run.manifest["points"]) == ["jpeg:quality=60"]
     assert any("facebench train eigenfaces --size 16" in problem for problem in run.manifest["problems"])
 

@@ -20,8 +20,7 @@ from constructed_run import Point, make_run
 from facebench import CodecSpec
 from facebench.cli import main
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
-from facebench.engines import ThisProcess
-from facebench.grid import Engine
+from facebench.engines import serial_engine
 from facebench.operating_point import parse_points
 from facebench.plugins import load_registry
 from facebench.report.leaderboard import leaderboard_markdown
@@ -47,7 +46,7 @@ def run_of(codecs: str, data: str, count: int) -> Run:
     options = DataOptions(data, limit=count)
     images = prepare_chosen(choose_source(options, registry), options, registry)
     plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry), "cpu", False, "facebench run")
-    run = execute(plan, Engine(1, lambda jobs: ThisProcess()))
+    run = execute(plan, serial_engine())
     return replace(run, manifest={**run.manifest, "git": {"commit": "c0ffee" * 6, "dirty": False}})
 
 
@@ -66,7 +65,7 @@ def test_a_row_that_differs_alone_is_measured_again_in_its_shard() -> None:
     options = DataOptions("samples", limit=COUNT)
     images = prepare_chosen(choose_source(options, registry), options, registry)
     plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry), "cpu", False, "facebench run")
-    run = execute(plan, Engine(1, lambda jobs: ThisProcess()))
+    run = execute(plan, serial_engine())
     assert run.records["L1"].min() > 0.003
     assert recheck(run, images, registry, count=COUNT).ok
 

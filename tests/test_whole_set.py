@@ -17,9 +17,8 @@ from facebench import MetricColumn, MetricSpec, WholeSet
 from facebench.cli import cli
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.data.imageset import ImageSet
-from facebench.engines import ThisProcess
+from facebench.engines import serial_engine
 from facebench.errors import UnknownName
-from facebench.grid import Engine
 from facebench.operating_point import parse_points
 from facebench.paths import kept_array_path
 from facebench.plugins import Registry, load_registry
@@ -81,7 +80,7 @@ def plan(registry: Registry, images: ImageSet, metrics: str | None, codecs: str 
 def measure(registry: Registry, images: ImageSet, metrics: str | None, codecs: str = "zlib") -> tuple[Run, int]:
     """Return the run and how many shards of it were measured, not cached."""
     seen: list[bool] = []
-    engine = Engine(1, lambda jobs: ThisProcess())
+    engine = serial_engine()
     run = execute(plan(registry, images, metrics, codecs), engine, lambda done, total, cached: seen.append(cached))
     return run, seen.count(False)
 
@@ -183,10 +182,10 @@ def test_a_run_that_lacks_metrics_of_another_does_not_take_its_folder(
     small = images.head(4)
     both, fewer = plan(registry, small, "pixel,rank"), plan(registry, small, "pixel")
     folder = results_folder(None, both, False)
-    write_run(folder, execute(both, Engine(1, lambda jobs: ThisProcess())), "")
+    write_run(folder, execute(both, serial_engine()), "")
     assert results_folder(None, both, False) == folder
     assert results_folder(None, fewer, False) != folder
-    write_run(folder, execute(fewer, Engine(1, lambda jobs: ThisProcess())), "")
+    write_run(folder, execute(fewer, serial_engine()), "")
     assert results_folder(None, both, False) == folder  # more metrics of the same may replace fewer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -43,6 +44,21 @@ def jobs_option(command: _CommandT) -> _CommandT:
     return click.option(
         "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, help="Worker processes.  [default: all cores]"
     )(command)
+
+
+class ByteSize(click.ParamType[int]):
+    """A number of bytes, as in 500MB or 2GB."""
+
+    name = "SIZE"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes; fails on what is no size, and on 0."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?", value.strip(), re.IGNORECASE)
+        if match is None:
+            self.fail(f"'{value}' is no size: write 500MB or 2GB", param, ctx)
+        return int(float(match[1]) * 1000 ** " KMG".index(match[2].upper() or " "))
 
 
 metrics_option = click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from facebench.cli.options import (
+    ByteSize,
     command_line,
     data_options,
     jobs_option,
@@ -19,7 +20,7 @@ from facebench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from facebench.grid import Engine
+    from facebench.engines import Engine
     from facebench.runner import Plan
     from facebench.store import Run
 
@@ -38,6 +39,22 @@ if TYPE_CHECKING:
 @click.option("--sealed", is_flag=True, help="Decode every shard in a fresh process.")
 @click.option("--no-baseline", is_flag=True, help="Leave out the baseline (eigenfaces) unless it is named.")
 @jobs_option
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    type=click.Choice(["local", "dask", "serial"]),
+    help="Where shards run: processes here, a Dask cluster, or this process (for debugging).",
+)
+@click.option("--scheduler", help="With --engine dask: the scheduler's address, such as tcp://host:8786.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    default=900.0,
+    show_default=True,
+    help="Seconds that encoding, or decoding and scoring, a shard of at most 128 pictures may take.",
+)
+@click.option("--memory-limit", type=ByteSize(), help="Memory of a worker, such as 4GB.  [default: its share of 80 %]")
 @click.option("--device", default="cpu", show_default=True, help="torch device of learned codecs: cpu or cuda.")
 @click.option("--overwrite", is_flag=True, help="Let --out replace another run's results.")
 @quiet_option
@@ -59,6 +76,10 @@ def run_command(
     sealed: bool,
     no_baseline: bool,
     jobs: int,
+    engine: str,
+    scheduler: str | None,
+    time_limit: float,
+    memory_limit: int | None,
     device: str,
     overwrite: bool,
     quiet: bool,
@@ -76,6 +97,8 @@ def run_command(
     from facebench.runner import Plan, plan_metrics, plan_points, with_downscaled
     from facebench.store import write_run
 
+    if scheduler and engine != "dask":
+        raise click.UsageError("--scheduler is for --engine dask")
     registry = registry_with_notes(quiet)
     chosen = plan_metrics(registry, metrics)
     budgets = parse_budgets(budget)
@@ -93,11 +116,11 @@ def run_command(
         note("these faces are synthetic; for real figures: --data PATH_TO_CELEBA (see 'facebench data')", quiet)
     if images.masks_file is None:
         note(f"+Mask rows are n/a: {images.no_mask_reason}", quiet)
-    run = _execute(plan, _engine(jobs, sealed, device), quiet)
+    run = _execute(plan, _engine(engine, scheduler, jobs, time_limit, memory_limit), quiet)
     smaller = with_downscaled(plan, run)
     if smaller.points.keys() != plan.points.keys():
         note("not every picture fits every budget: measuring those budgets again, with downscaling", quiet)
-        run = _execute(smaller, _engine(jobs, sealed, device), quiet)
+        run = _execute(smaller, _engine(engine, scheduler, jobs, time_limit, memory_limit), quiet)
     markdown = leaderboard_markdown(run, view=view)
     folder = results_folder(out, plan, overwrite)  # once more: another run may have finished meanwhile
     write_run(folder, run, markdown, groups_markdown(run))
@@ -119,17 +142,20 @@ def rendered(run: Run, form: str, view: str) -> str:
     return leaderboard_markdown(run, view=view).rstrip("\n")
 
 
-def _engine(jobs: int, sealed: bool, device: str) -> Engine:
-    from facebench.engines import FreshProcesses, local_pool
-    from facebench.grid import Engine
+def _engine(name: str, scheduler: str | None, jobs: int, time_limit: float, memory_limit: int | None) -> Engine:
+    from facebench import memory
+    from facebench.child import Isolation
+    from facebench.engines import dask_engine, local_engine, serial_engine
 
-    return Engine(jobs, local_pool, FreshProcesses if sealed else None)
+    isolation = Isolation(time_limit, memory_limit or memory.installed() * 8 // (10 * jobs) or None)
+    if name == "serial":
+        return serial_engine()
+    return dask_engine(scheduler, jobs, isolation) if name == "dask" else local_engine(jobs, isolation)
 
 
 def _execute(plan: Plan, engine: Engine, quiet: bool) -> Run:
     from tqdm import tqdm
 
-    from facebench.engines import threads_per_worker
     from facebench.runner import execute
 
     total = len(plan.points) * len(plan.images)
@@ -141,5 +167,4 @@ def _execute(plan: Plan, engine: Engine, quiet: bool) -> Run:
                 bar.initial = bar.n + done
             bar.update(done)
 
-        with threads_per_worker(engine.jobs):
-            return execute(plan, engine, progress)
+        return execute(plan, engine, progress)

@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from facebench import memory
 from facebench.codec import Codec
 from facebench.measure import CODEC_FAULTS, CodecTask, Pictures, checked_payload, checked_picture, describe
 from facebench.operating_point import make_codec
-from facebench.testing import memory
 
 ENCODE, DECODE, ENCODE_BATCH, DECODE_BATCH = "encode", "decode", "encode_batch", "decode_batch"
 #: A codec that takes a batch one by one need not do all of it to show what memory it takes.

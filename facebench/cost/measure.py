@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor
 from typing import Any, TypeVar
 
+from facebench.child import Child, ChildKilled, Isolation
 from facebench.cost.child import (
     DECODE,
     DECODE_BATCH,
@@ -20,7 +19,6 @@ from facebench.cost.child import (
     memory_growth,
     timings,
 )
-from facebench.engines import local_pool, stop, threads_per_worker
 from facebench.measure import CodecTask, Pictures
 
 #: Pictures of a batch.
@@ -60,57 +58,43 @@ def measure_costs(
     """
     entries: dict[str, dict[str, Any]] = {}
     order = random.Random(seed)
-    with threads_per_worker(os.cpu_count() or 1):  # one thread each
-        worker = _Worker()
-        try:
-            facts = {}
-            for label, task in tasks.items():
-                progress(label)
-                found = worker.run(codec_under_test, task, pictures)
-                if isinstance(found, Facts):
-                    facts[label] = found
-                else:
-                    entries[label] = {"problem": found.problem}
-            found_times: dict[str, dict[str, list[float]]] = {label: {} for label in facts}
-            for _ in range(repeats):
-                for label in order.sample(list(facts), len(facts)):
-                    progress(label)
-                    if label in entries:
-                        continue
-                    wanted = _not_too_long(facts[label].operations, found_times[label], least_seconds, len(pictures))
-                    measured = worker.run(timings, tasks[label], pictures, wanted, least_seconds)
-                    if isinstance(measured, Failure):
-                        entries[label] = {"problem": measured.problem}
-                        continue
-                    for operation, seconds in measured.items():
-                        found_times[label].setdefault(operation, []).append(seconds)
-        finally:
-            worker.close()
-        for label, fact in facts.items():
+    worker = Child()
+    try:
+        facts = {}
+        for label, task in tasks.items():
             progress(label)
-            if label not in entries:
-                entries[label] = _entry(fact, found_times[label], _memory(tasks[label], pictures), len(pictures))
+            found = _run(worker, codec_under_test, task, pictures)
+            if isinstance(found, Facts):
+                facts[label] = found
+            else:
+                entries[label] = {"problem": found.problem}
+        found_times: dict[str, dict[str, list[float]]] = {label: {} for label in facts}
+        for _ in range(repeats):
+            for label in order.sample(list(facts), len(facts)):
+                progress(label)
+                if label in entries:
+                    continue
+                wanted = _not_too_long(facts[label].operations, found_times[label], least_seconds, len(pictures))
+                measured = _run(worker, timings, tasks[label], pictures, wanted, least_seconds)
+                if isinstance(measured, Failure):
+                    entries[label] = {"problem": measured.problem}
+                    continue
+                for operation, seconds in measured.items():
+                    found_times[label].setdefault(operation, []).append(seconds)
+    finally:
+        worker.close()
+    for label, fact in facts.items():
+        progress(label)
+        if label not in entries:
+            entries[label] = _entry(fact, found_times[label], _memory(tasks[label], pictures), len(pictures))
     return {label: entries[label] for label in tasks}
 
 
-class _Worker:
-    """One process, made again when a codec has killed it."""
-
-    def __init__(self) -> None:
-        self._pool: Executor | None = None
-
-    def run(self, function: Callable[..., _Result | Failure], *args: Any) -> _Result | Failure:
-        self._pool = self._pool or local_pool(1)
-        try:
-            return self._pool.submit(function, *args).result()
-        except BrokenExecutor:
-            self.close()
-            return Failure("the codec killed its process")
-
-    def close(self) -> None:
-        if self._pool is not None:
-            stop(self._pool)
-        self._pool = None
+def _run(child: Child, function: Callable[..., _Result | Failure], *args: Any) -> _Result | Failure:
+    try:
+        return child.call(Isolation(), function, *args)
+    except ChildKilled as death:
+        return Failure(f"the codec's process ended: {death}")
 
 
 def _not_too_long(
@@ -127,9 +111,9 @@ def _not_too_long(
 
 
 def _memory(task: CodecTask, pictures: Pictures) -> int | Failure:
-    worker = _Worker()
+    worker = Child()
     try:
-        return worker.run(memory_growth, task, pictures)
+        return _run(worker, memory_growth, task, pictures)
     finally:
         worker.close()
 

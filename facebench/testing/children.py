@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from facebench.testing import memory
+from facebench import memory
 from facebench.testing.job import Job
 from facebench.testing.report import CheckResult
 

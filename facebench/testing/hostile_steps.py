@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from facebench import memory
 from facebench.errors import CodecError
-from facebench.testing import hostile, memory
+from facebench.testing import hostile
 from facebench.testing.context import CheckFailure, Context, Image, checked_picture, describe, difference
 
 

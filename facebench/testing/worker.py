@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from facebench import memory
 from facebench.errors import UnsupportedSize
-from facebench.testing import memory
 from facebench.testing.job import Job
 
 
