@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -61,7 +62,7 @@ def made_codec(isolation: Isolation, task: CodecTask) -> CodecFacts:
     try:
         return isolation.run(codec_facts, task)
     except ChildKilled as death:
-        return CodecFacts(problem=f"the codec's process ended while it was made: {death}")
+        return CodecFacts(problem=f"the codec's process ended while it was made: {death}", crashed=True)
 
 
 def measure_shard(isolation: Isolation, shard: Shard, metrics: tuple[MetricSpec, ...], sealed: bool) -> Measured:
@@ -90,23 +91,29 @@ def _scored(task: CodecTask, encoded: Encoded, pictures: Pictures, metrics: tupl
 
 
 def measure_grid(
-    shards: Iterable[Shard], metrics: tuple[MetricSpec, ...], engine: Engine, *, sealed: bool = False
+    shards: Iterable[Shard],
+    metrics: tuple[MetricSpec, ...],
+    engine: Engine,
+    *,
+    sealed: bool = False,
+    crashed: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[tuple[Shard, Measured]]:
     """Yield each shard measured, in the order in which they finish.
 
     At most two shards per slot are in flight, so memory does not grow with the number of pictures. Once a shard has
-    crashed, the later ones of its operating point are not run. Raises EngineError if the engine is gone.
+    crashed, the later ones of its operating point are not run, nor any of those in ``crashed``, which says by label
+    why. Raises EngineError if the engine is gone.
     """
     waiting = deque(shards)
     flying: dict[Future[Measured], Shard] = {}
-    crashed: set[str] = set()
+    not_run = dict(crashed)
     lost: dict[str, int] = {}
     try:
         while waiting or flying:
             while waiting and len(flying) < 2 * engine.slots():
                 shard = waiting.popleft()
-                if shard.label in crashed:
-                    yield shard, _crashed(shard, metrics, "not run: the codec's process ended before")
+                if shard.label in not_run:
+                    yield shard, _crashed(shard, metrics, not_run[shard.label])
                 else:
                     flying[engine.submit(measure_shard, shard, metrics, sealed)] = shard
             done, _ = wait(flying, return_when=FIRST_COMPLETED)
@@ -128,7 +135,7 @@ def measure_grid(
                     text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                     measured = _crashed(shard, metrics, f"lost {_ATTEMPTS} times: {text}")
                 if measured.crashed:
-                    crashed.add(shard.label)
+                    not_run[shard.label] = "not run: the codec's process ended before"
                 yield shard, measured
     finally:
         engine.close()

@@ -134,7 +134,8 @@ class Scored:
 class CodecFacts:
     """What a codec instance says of itself; ``problem`` is why there is none, or ''.
 
-    With ``wrong_size`` the reason is that the codec does not take pictures of that size.
+    With ``wrong_size`` the reason is that the codec does not take pictures of that size, with ``crashed`` that its
+    process ended.
     """
 
     weights_bytes: int = 0
@@ -144,6 +145,7 @@ class CodecFacts:
     trained_identities: frozenset[str] = field(default=frozenset(), repr=False)
     problem: str = ""
     wrong_size: bool = False
+    crashed: bool = False
 
 
 class _Instances:

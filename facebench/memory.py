@@ -25,11 +25,19 @@ def private(pid: int) -> int:
     """
     try:
         _, resident_pages, shared_pages, *_ = Path(f"/proc/{pid}/statm").read_text().split()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except (OSError, ValueError):
         return 0
     own = (int(resident_pages) - int(shared_pages)) * os.sysconf("SC_PAGE_SIZE")
-    return own + sum(private(int(child)) for child in children)
+    return own + sum(map(private, children(pid)))
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that process ``pid`` has started and that still run; none where that cannot be known."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):  # each thread has its own
+        with contextlib.suppress(OSError):
+            found += map(int, file.read_text().split())
+    return found
 
 
 def installed() -> int:

@@ -146,7 +146,8 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
         else:
             found[shard.label, shard.pictures.start] = pa.Table.from_pandas(cached)
             progress(len(shard.pictures), total, True)
-    for shard, measured in measure_grid(missing, plan.metrics, engine, sealed=plan.sealed):
+    crashed = {name: told.problem for name, told in facts.items() if told.crashed}
+    for shard, measured in measure_grid(missing, plan.metrics, engine, sealed=plan.sealed, crashed=crashed):
         if not measured.crashed:  # what killed a process may be the machine's fault: try again
             cache.put(shard.key, measured.records.to_pandas())
         found[shard.label, shard.pictures.start] = measured.records
