@@ -40,7 +40,7 @@ def facebench_image_sets() -> Iterable[ImageSetSpec]:
             "folder",
             "facebench.data.folder:open_source",
             ("all",),
-            "any folder of pictures: --data folder:PATH",
+            "any folder of pictures: --data folder:PATH or folder:URL",
             "the pictures are yours: their terms are yours to know",
         ),
     )

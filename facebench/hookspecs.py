@@ -54,9 +54,11 @@ class MetricSpec:
 
 @dataclass(frozen=True)
 class ImageSetSpec:
-    """An image set; ``target`` ("module:function") is ``open_source(path, split, **options)``.
+    """An image set; ``target`` ("module:function") is ``open_source(place, split)``.
 
-    It returns a :class:`facebench.data.source.PictureSource`. ``splits`` lists the split names, the first
+    ``place`` is what the user wrote after ``NAME:``: a :class:`pathlib.Path`, a URL as str
+    (:func:`facebench.data.storage.open_place` opens both), or None. It returns a
+    :class:`facebench.data.source.PictureSource`. ``splits`` lists the split names, the first
     the default; ``terms`` says in one line where the pictures come from and under which terms.
     """
 

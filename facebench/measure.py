@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facebench.codec import Codec, CodecSpec
+from facebench.data.prepared import prepared_rows
+from facebench.data.rows import Rows, prepare_rows
 from facebench.errors import FacebenchError, PluginError, UnsupportedSize
 from facebench.hookspecs import MetricSpec
 from facebench.operating_point import OperatingPoint, make_codec
@@ -72,7 +74,7 @@ class SetFacts:
 class Pictures:
     """Pictures ``start`` to ``stop`` of a prepared image set, by the files that hold its arrays.
 
-    ``of`` describes the whole set; it may be None if no metric asks for it.
+    ``of`` describes the whole set; it may be None if no metric asks for it. The files begin with picture ``first``.
     """
 
     images_file: Path
@@ -80,29 +82,37 @@ class Pictures:
     start: int
     stop: int
     of: SetFacts | None = None
+    first: int = 0
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def images(self) -> NDArray[np.uint8]:
         """Return the pictures, (N, H, W, 3) uint8, memory-mapped and read-only."""
-        mapped: NDArray[np.uint8] = np.load(self.images_file, mmap_mode="r")
-        return mapped[self.start : self.stop]
+        return prepared_rows(self.images_file, self.start - self.first, self.stop - self.first)
 
     def masks(self) -> NDArray[np.bool_] | None:
         """Return the face masks, (N, H, W) bool, or None."""
         if self.masks_file is None:
             return None
-        mapped: NDArray[np.bool_] = np.load(self.masks_file, mmap_mode="r")
-        return mapped[self.start : self.stop]
+        return prepared_rows(self.masks_file, self.start - self.first, self.stop - self.first)
+
+    def on_this_machine(self, rows: Rows | None) -> Pictures:
+        """Return these pictures by files that this machine has: the same ones, or else ``rows`` prepared here.
+
+        Raises DataError as :func:`facebench.data.rows.prepare_rows` does.
+        """
+        if rows is None or (self.images_file.exists() and (self.masks_file is None or self.masks_file.exists())):
+            return self
+        images = prepare_rows(rows)
+        return replace(self, images_file=images.images_file, masks_file=images.masks_file, first=rows.start)
 
     def whole_set(self, chosen: Sequence[int]) -> WholeSet:
         """Return the set that these pictures belong to, with ``chosen`` ones of them as those to score."""
         if self.of is None:
             raise ValueError("these pictures do not know their set")
-        mapped: NDArray[np.uint8] = np.load(self.images_file, mmap_mode="r")
         rows = self.start + np.asarray(chosen, np.int64)
-        return WholeSet(mapped[: self.of.count], self.of.digest, self.of.identities, rows)
+        return WholeSet(prepared_rows(self.images_file, 0, self.of.count), self.of.digest, self.of.identities, rows)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,16 +34,17 @@ class WholeSet:
         ``name``, a file name without its ending, says what the array depends on beside the pictures: the metric and
         its version, say. Processes that need it at the same time may each make it; none reads another's half.
         """
-        import numpy as np
+        from facebench.data.prepared import DamagedArray, checked_rows, save_rows
 
         file = kept_array_path(self.digest, name)
         try:
-            array: NDArray[Any] = np.load(file, mmap_mode="r")
-            file.touch()  # the time of last use, for 'facebench cache limit'
+            array: NDArray[Any] = checked_rows(file)[0, ...]
+            with contextlib.suppress(OSError):  # the time of last use, for 'facebench cache limit'
+                file.touch()
             return array
-        except (OSError, ValueError, EOFError):  # none yet, or damaged
+        except DamagedArray:  # or none yet
             made = make(self.originals)
-            with atomic_path(file) as path, path.open("wb") as stream:
-                np.save(stream, made, allow_pickle=False)
+            with atomic_path(file) as path:
+                save_rows(path, made[None])  # one row: it is read whole
             made.flags.writeable = False
             return made

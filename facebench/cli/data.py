@@ -19,19 +19,18 @@ def data_command(
 
     Without --data: the embedded samples. Also lists the image sets and where they are obtained.
     """
-    from facebench.data.choose import DataOptions, choose_source
+    from facebench.data.choose import DataOptions
 
     registry = registry_with_notes(quiet)
     options = DataOptions(data, split, crop, size, filter, mask)
-    source = choose_source(options, registry)
     images = prepare_with_progress(options, registry, quiet, jobs)
     kind = " (synthetic)" if images.synthetic else ""
     click.echo(f"image set       {images.name}{kind}, split {images.split}")
     click.echo(f"pictures        {len(images)}, all readable")
     people = len(set(images.identities)) if images.identities else None
     click.echo(f"identities      {people if people is not None else 'not known'}")
-    click.echo(f"attributes      {', '.join(source.attributes) or 'none'}")
-    points = 0 if source.landmarks is None else source.landmarks.shape[1]
+    click.echo(f"attributes      {', '.join(images.attributes) or 'none'}")
+    points = 0 if images.landmarks is None else images.landmarks.shape[1]
     click.echo(f"landmarks       {f'{points} points per face' if points else 'none'}")
     click.echo(f"preprocessing   {images.preprocessing.describe()}")
     if images.masks is None:

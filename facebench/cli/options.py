@@ -21,7 +21,9 @@ _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 
 _DATA_OPTIONS = (
     click.option(
-        "--data", help="Image set: PATH of CelebA, folder:PATH or samples.  [default: FACEBENCH_DATA or samples]"
+        "--data",
+        help="Image set: PATH of CelebA, folder:PATH or samples; PATH may be a URL (s3://...).  "
+        "[default: FACEBENCH_DATA or samples]",
     ),
     click.option("--split", help="Split of the image set.  [default: its first, see 'facebench data']"),
     click.option("--crop", help="full (squashed), square or centre-N.  [default: the set's own; celeba: centre-148]"),

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facebench.data.celeba_lists import read_attributes, read_landmarks, read_values
-from facebench.data.source import PictureSource, decode_picture, file_fingerprint
+from facebench.data.source import PictureSource, decode_picture
+from facebench.data.storage import Archive, Folder, Place, open_place
 from facebench.errors import DataError
 from facebench.masks.annotation import find_masks
 
@@ -55,31 +53,32 @@ def split_members(part: str) -> tuple[frozenset[str], frozenset[str]]:
     )
 
 
-def open_source(path: Path, split: str) -> PictureSource:
-    """Open CelebA in ``path``: the folder with ``img_align_celeba.zip`` or ``img_align_celeba/``, or that zip.
+def open_source(place: Place, split: str) -> PictureSource:
+    """Open CelebA at ``place``, a path or URL: the folder with ``img_align_celeba.zip`` or ``img_align_celeba/``, or
+    that zip.
 
     ``split`` is one of :data:`SPLITS`: facebench's own parts, CelebA's official ones, or all pictures found.
     Raises :class:`DataError` if pictures or list files that the split needs are missing.
     """
-    root = path.parent if path.suffix == ".zip" else path
-    read_member, found, fingerprint = _open_pictures(path)
+    root, archive = open_place(place)
+    read_member, found, fingerprint = _open_pictures(root, archive)
     numbers = _numbers_of(split, root, found)
     missing = [number for number in numbers if number not in found]
     if missing:
         raise DataError(
-            f"{path} lacks {len(missing)} of the {len(numbers)} pictures of split '{split}' "
-            f"(first: {missing[0]}.jpg); get the whole of CelebA: see 'facebench data'"
+            f"{root.path_of(archive) if archive else root} lacks {len(missing)} of the {len(numbers)} pictures of "
+            f"split '{split}' (first: {missing[0]}.jpg); get the whole of CelebA: see 'facebench data'"
         )
     if not numbers:
-        raise DataError(f"{path} has no picture of split '{split}'")
+        raise DataError(f"{root} has no picture of split '{split}'")
     masks = find_masks(root, numbers)
     return PictureSource(
         name="celeba",
         split=split,
         ids=tuple(f"celeba:{number}" for number in numbers),
         identities=_identities_of(numbers, root),
-        attributes=read_attributes(root / "list_attr_celeba.txt", numbers),
-        landmarks=read_landmarks(root / "list_landmarks_align_celeba.txt", numbers),
+        attributes=read_attributes(root, "list_attr_celeba.txt", numbers),
+        landmarks=read_landmarks(root, "list_landmarks_align_celeba.txt", numbers),
         fingerprint=f"celeba {split} {fingerprint} {masks[1] if masks else ''}",
         read=lambda index: read_member(numbers[index]),
         read_mask=masks[0] if masks else None,
@@ -88,55 +87,51 @@ def open_source(path: Path, split: str) -> PictureSource:
     )
 
 
-def _open_pictures(path: Path) -> tuple[Callable[[str], NDArray[np.uint8]], dict[str, str], str]:
-    """Return a reader by file number, the names found by number, and a fingerprint."""
-    archive = path if path.suffix == ".zip" else path / "img_align_celeba.zip"
-    if archive.is_file():
-        try:
-            opened = zipfile.ZipFile(archive)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{archive} is not a readable zip archive: {error}; download it again") from error
-        found = {Path(name).stem: name for name in opened.namelist() if name.endswith(".jpg")}
-
-        def read_zip(number: str) -> NDArray[np.uint8]:
-            try:
-                data = opened.read(found[number])
-            except (zipfile.BadZipFile, OSError, zlib.error, RuntimeError) as error:
-                raise DataError(f"{archive}:{found[number]} is damaged ({error}); download it again") from error
-            return decode_picture(data, f"{archive}:{found[number]}")
-
-        return read_zip, found, file_fingerprint(archive)
-    for folder in (path / "img_align_celeba", path):
-        files = {file.stem: str(file) for file in folder.glob("*.jpg")} if folder.is_dir() else {}
-        if files:
-            state = "\n".join(file_fingerprint(Path(files[name])) for name in sorted(files))
-            return partial(_read_file, files), files, hashlib.sha256(state.encode()).hexdigest()
+def _open_pictures(root: Folder, named: str) -> tuple[Callable[[str], NDArray[np.uint8]], Collection[str], str]:
+    """Return a reader by file number, the numbers found, and a fingerprint; ``named`` is the archive's name or ""."""
+    if named or root.has("img_align_celeba.zip"):
+        archive = Archive(root, named or "img_align_celeba.zip", ".jpg")
+        return (
+            lambda number: decode_picture(archive.read(number), archive.path_of(number)),
+            archive.members,
+            archive.fingerprint,
+        )
+    for folder in (root.subfolder("img_align_celeba"), root):
+        files = {name.removesuffix(".jpg"): name for name in folder.names() if name.endswith(".jpg")} if folder else {}
+        if folder and files:
+            return _folder_reader(folder, files)
     raise DataError(
-        f"no CelebA pictures in {path}: expected img_align_celeba.zip or img_align_celeba/; see 'facebench data'"
+        f"no CelebA pictures in {root}: expected img_align_celeba.zip or img_align_celeba/; see 'facebench data'"
     )
 
 
-def _read_file(files: dict[str, str], number: str) -> NDArray[np.uint8]:
-    return decode_picture(Path(files[number]).read_bytes(), files[number])
+def _folder_reader(
+    folder: Folder, files: dict[str, str]
+) -> tuple[Callable[[str], NDArray[np.uint8]], Collection[str], str]:
+    state = "\n".join(folder.fingerprint(files[number]) for number in sorted(files))
+    return (
+        lambda number: decode_picture(folder.read(files[number]), folder.path_of(files[number])),
+        files,
+        hashlib.sha256(state.encode()).hexdigest(),
+    )
 
 
-def _numbers_of(split: str, root: Path, found: dict[str, str]) -> list[str]:
+def _numbers_of(split: str, root: Folder, found: Collection[str]) -> list[str]:
     if split in PARTS:
         return [entry.number for entry in facebench_split() if entry.part == split]
     if split == "all":
         return sorted(found)
     if split.startswith("official-") and split.removeprefix("official-") in PARTS:
         wanted = str(PARTS.index(split.removeprefix("official-")))
-        parts = read_values(root / "list_eval_partition.txt")
+        parts = read_values(root, "list_eval_partition.txt")
         return [number for number, part in parts.items() if part == wanted]
     raise DataError(f"unknown split '{split}': use one of {', '.join(SPLITS)}")
 
 
-def _identities_of(numbers: list[str], root: Path) -> tuple[str, ...] | None:
+def _identities_of(numbers: list[str], root: Folder) -> tuple[str, ...] | None:
     known = {entry.number: entry.identity for entry in facebench_split()}
-    file = root / "identity_CelebA.txt"
-    if file.is_file():
-        known |= read_values(file)
+    if root.has("identity_CelebA.txt"):
+        known |= read_values(root, "identity_CelebA.txt")
     if any(number not in known for number in numbers):
         return None
     return tuple(f"celeba:{known[number]}" for number in numbers)

@@ -10,8 +10,9 @@ from pathlib import Path
 from facebench.data.imageset import ImageSet, prepare
 from facebench.data.preprocess import DEFAULT_FILTER, DEFAULT_SIZE, Preprocessing
 from facebench.data.source import PictureSource
+from facebench.data.storage import URL_READERS, Place, is_url, place_of, shown
 from facebench.errors import DataError
-from facebench.hookspecs import ImageSetSpec
+from facebench.hookspecs import ImageSetSpec, MaskerSpec
 from facebench.masks.masker import apply_masker
 from facebench.plugins import Registry, load_object, unknown
 
@@ -22,8 +23,8 @@ ANNOTATION, NO_MASK = "annotation", "none"
 class DataOptions:
     """The choices that make an image set; None means the set's own default.
 
-    ``data`` is a set's name ("samples"), "NAME:PATH", or the path of CelebA. ``mask`` is "annotation" (the
-    masks that come with the set, where there are any), "none" or a masker's name.
+    ``data`` is a set's name ("samples"), "NAME:PATH", "NAME:URL", or the path or URL of CelebA. ``mask`` is
+    "annotation" (the masks that come with the set, where there are any), "none" or a masker's name.
     """
 
     data: str | None = None
@@ -33,6 +34,52 @@ class DataOptions:
     filter: str = DEFAULT_FILTER
     mask: str = ANNOTATION
     limit: int | None = None
+
+
+@dataclass(frozen=True)
+class SetRecipe:
+    """How an image set was made: small and picklable, so that a worker elsewhere can prepare pictures of it too.
+
+    ``target`` is :class:`facebench.hookspecs.ImageSetSpec`'s; ``place`` an absolute path, a URL, or None for a set
+    that needs neither. ``mask`` is that of :class:`DataOptions` and ``masker`` the masker of that name; ``annotated``
+    says whether the set's own masks are taken.
+    """
+
+    target: str
+    place: Place | None
+    split: str
+    preprocessing: Preprocessing
+    mask: str
+    annotated: bool
+    masker: MaskerSpec | None
+
+    def open(self) -> PictureSource:
+        """Open the set, with its own masks only if they are wanted; raises DataError or PluginError."""
+        source: PictureSource = load_object(self.target)(self.place, self.split)
+        return self.unmasked(source)
+
+    @property
+    def where(self) -> str:
+        """The set as messages name it."""
+        return "the image set" if self.place is None else shown(self.place)
+
+    def unmasked(self, source: PictureSource) -> PictureSource:
+        """Return ``source`` without masks of its own, if others or none are wanted."""
+        if self.mask == ANNOTATION:
+            return source
+        return replace(source, read_mask=None, fingerprint=f"{source.fingerprint} without masks")
+
+    def masked(self, images: ImageSet) -> ImageSet:
+        """Return prepared pictures of :meth:`unmasked` with the masks that are wanted."""
+        if self.masker is not None:
+            return apply_masker(images, self.masker)
+        if self.mask == NO_MASK:
+            return images.with_masks(None, None, "none", "masks were switched off by --mask none")
+        return images
+
+    def readers(self, jobs: int) -> int:
+        """Return how many threads read the set at once, where ``jobs`` would prepare a set of this machine."""
+        return max(jobs, URL_READERS) if self.place is not None and is_url(self.place) else jobs
 
 
 def choose_source(options: DataOptions, registry: Registry, split: str | None = None) -> PictureSource:
@@ -48,29 +95,47 @@ def choose_source(options: DataOptions, registry: Registry, split: str | None = 
     return source
 
 
-def named_set(data: str | None, registry: Registry) -> tuple[ImageSetSpec, Path | None]:
-    """Return the image set that ``--data``, else ``FACEBENCH_DATA`` names, else the samples, and its path or None."""
+def named_set(data: str | None, registry: Registry) -> tuple[ImageSetSpec, Place | None]:
+    """Return the image set that ``--data``, else ``FACEBENCH_DATA`` names, else the samples, and its place or None."""
     text = data or os.environ.get("FACEBENCH_DATA") or "samples"
-    name, colon, path = text.partition(":")
+    name, colon, place = text.partition(":")
     if colon and name in registry.image_sets:
-        return registry.image_set(name), Path(path).expanduser()
+        return registry.image_set(name), place_of(place)
     if name in registry.image_sets and (name not in ("celeba", "folder") or not Path(text).exists()):
-        return _set_without_path(registry.image_set(name))
-    if not Path(text).expanduser().exists():
+        return _set_without_place(registry.image_set(name))
+    if not _may_exist(place_of(text)):
         raise DataError(
-            f"no file or folder {text}, and no image set of that name: give CelebA's folder, folder:PATH or "
+            f"no file or folder {text}, and no image set of that name: give CelebA's folder, folder:PATH, a URL or "
             f"one of {', '.join(sorted(registry.image_sets))}"
         )
-    return registry.image_set("celeba"), Path(text).expanduser()
+    return registry.image_set("celeba"), place_of(text)
 
 
-def _set_without_path(spec: ImageSetSpec) -> tuple[ImageSetSpec, Path | None]:
+def _may_exist(place: Place) -> bool:
+    return place.exists() if isinstance(place, Path) else is_url(place)
+
+
+def _set_without_place(spec: ImageSetSpec) -> tuple[ImageSetSpec, Place | None]:
     if spec.name not in ("celeba", "folder"):
         return spec, None
     default = os.environ.get("FACEBENCH_DATA", "")
-    if spec.name == "celeba" and default and Path(default).exists():
-        return spec, Path(default)
-    raise DataError(f"where is {spec.name}? write --data {spec.name}:PATH")
+    if spec.name == "celeba" and default and _may_exist(place_of(default)):
+        return spec, place_of(default)
+    raise DataError(f"where is {spec.name}? write --data {spec.name}:PATH or {spec.name}:URL")
+
+
+def recipe_of(source: PictureSource, options: DataOptions, registry: Registry) -> SetRecipe:
+    """Return how ``source``, opened by :func:`choose_source`, is prepared as ``options`` say; raises UnknownName."""
+    spec, place = named_set(options.data, registry)
+    return SetRecipe(
+        target=spec.target,
+        place=place.absolute() if isinstance(place, Path) else place,
+        split=source.split,
+        preprocessing=Preprocessing(options.crop or source.default_crop, options.size, options.filter),
+        mask=options.mask,
+        annotated=options.mask == ANNOTATION and source.read_mask is not None,
+        masker=None if options.mask in (ANNOTATION, NO_MASK) else registry.masker(options.mask),
+    )
 
 
 def prepare_chosen(
@@ -82,14 +147,8 @@ def prepare_chosen(
     progress: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, total: steps,
 ) -> ImageSet:
     """Prepare ``source`` as ``options`` say, with masks, limited to the first ``limit`` pictures."""
-    if options.mask != ANNOTATION:
-        source = replace(source, read_mask=None, fingerprint=f"{source.fingerprint} without masks")
-    preprocessing = Preprocessing(options.crop or source.default_crop, options.size, options.filter)
-    images = prepare(source, preprocessing, jobs=jobs, progress=progress)
+    recipe = recipe_of(source, options, registry)
+    images = prepare(recipe.unmasked(source), recipe.preprocessing, jobs=recipe.readers(jobs), progress=progress)
     if options.limit is not None:
         images = images.head(options.limit)
-    if options.mask == ANNOTATION:
-        return images
-    if options.mask == NO_MASK:
-        return images.with_masks(None, None, "none", "masks were switched off by --mask none")
-    return apply_masker(images, registry.masker(options.mask))
+    return replace(recipe.masked(images), recipe=recipe)

@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from collections import Counter
+from pathlib import PurePosixPath
 
-from facebench.data.source import PictureSource, decode_picture, file_fingerprint
+from facebench.data.source import PictureSource, decode_picture
+from facebench.data.storage import Place, open_place
 from facebench.errors import DataError
 from facebench.masks.annotation import find_masks
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
-def open_source(path: Path, split: str) -> PictureSource:
-    """Open all pictures directly in the folder ``path``, in the order of their names; ``split`` is "all".
+def open_source(place: Place, split: str) -> PictureSource:
+    """Open all pictures directly in the folder at ``place``, a path or URL, in the order of their names.
 
-    Masks are looked for beside the pictures (:func:`facebench.masks.annotation.find_masks`).
+    ``split`` is "all". Masks are looked for beside the pictures (:func:`facebench.masks.annotation.find_masks`).
     Raises :class:`DataError` if there is no such folder or no picture in it.
     """
     if split != "all":
         raise DataError(f"a folder has no split '{split}': leave --split out")
-    if not path.is_dir():
-        raise DataError(f"no folder {path}")
-    # Names, not Path objects: a folder may hold very many.
-    names = sorted(f.name for f in path.iterdir() if f.suffix.lower() in EXTENSIONS and f.is_file())
+    folder, archive = open_place(place)
+    if archive:
+        raise DataError(f"no folder {folder.path_of(archive)}: pictures in a zip archive are zip://FOLDER::URL")
+    names = sorted(name for name in folder.names() if PurePosixPath(name).suffix.lower() in EXTENSIONS)
     if not names:
-        raise DataError(f"no pictures in {path}; looked for {', '.join(sorted(EXTENSIONS))}")
-    masks = find_masks(path, [name.rpartition(".")[0] for name in names])
+        raise DataError(f"no pictures in {folder}; looked for {', '.join(sorted(EXTENSIONS))}")
+    stems = [name.rpartition(".")[0] for name in names]
+    masks = find_masks(folder, stems)
+    if masks and (twice := [stem for stem, count in Counter(stems).items() if count > 1]):
+        raise DataError(f"several pictures in {folder} are called {twice[0]} and would share a mask: rename one")
     state = hashlib.sha256()
     for name in names:
-        state.update(file_fingerprint(path / name).encode())
+        state.update(folder.fingerprint(name).encode())
     return PictureSource(
         name="folder",
         split="all",
         ids=tuple(f"folder:{name}" for name in names),
         fingerprint=f"folder {state.hexdigest()} {masks[1] if masks else ''}",
-        read=lambda index: decode_picture((path / names[index]).read_bytes(), str(path / names[index])),
+        read=lambda index: decode_picture(folder.read(names[index]), folder.path_of(names[index])),
         read_mask=masks[0] if masks else None,
-        no_mask_reason=f"no face_masks.zip, face_masks/ or CelebAMask-HQ-mask-anno/ in {path}",
+        no_mask_reason=f"no face_masks.zip, face_masks/ or CelebAMask-HQ-mask-anno/ in {folder}",
     )

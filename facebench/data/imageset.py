@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -11,29 +12,46 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facebench.data.prepared import (
+    META,
+    DamagedArray,
+    checked_rows,
+    map_rows,
+    prepared_rows,
+    remove_prepared,
+    rows_file,
+    save_rows,
+)
 from facebench.data.preprocess import Preprocessing
 from facebench.data.source import PictureSource
+from facebench.errors import DataError
 from facebench.paths import cache_dir
 
+if TYPE_CHECKING:
+    from facebench.data.choose import SetRecipe
+
 #: Raise when the prepared arrays' layout or meaning changes.
-_FORMAT = 2
+_FORMAT = 3
 _CHUNK = 256
+#: So many pictures that cannot be used are named in the error; after so many the rest is not looked at.
+_NAMED, _ENOUGH = 5, 1000
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """An ordered list of equally sized pictures, ready for codecs.
 
-    ``images`` is (N, size, size, 3) uint8 RGB, ``masks`` (N, size, size) bool or None, both memory-mapped;
+    ``images`` is (N, size, size, 3) uint8 RGB, ``masks`` (N, size, size) bool or None, both memory-mapped and not
+    checked for damage (see :meth:`check`);
     ``hashes`` is (N, 16) uint8, one hash per picture over its id, pixels and mask. ``attributes`` and ``landmarks``
     are those of :class:`facebench.data.source.PictureSource`, landmarks in pixels of the prepared pictures; no digest
-    depends on them.
+    depends on them. ``recipe`` says how to prepare the same rows elsewhere; None if there is no such way.
     """
 
     name: str
@@ -51,6 +69,7 @@ class ImageSet:
     masker: str = "annotation"
     attributes: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     landmarks: NDArray[np.float32] | None = None
+    recipe: SetRecipe | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,6 +86,12 @@ class ImageSet:
         state.update(np.ascontiguousarray(self.hashes).tobytes())
         return state.hexdigest()
 
+    def check(self) -> None:
+        """Raise :class:`DataError` if a prepared picture or mask has changed on disk; they are removed then."""
+        for file in (self.images_file, self.masks_file):
+            if file is not None:
+                prepared_rows(file)
+
     def head(self, count: int) -> ImageSet:
         """Return the set of the first ``count`` pictures."""
         return self if count >= len(self) else self._select(slice(count))
@@ -74,7 +99,8 @@ class ImageSet:
     def cut(self, every: int) -> tuple[ImageSet, ImageSet]:
         """Return all pictures but every ``every``-th, and those; for training, not for a run."""
         held_out = np.arange(len(self)) % every == every - 1
-        return self._select(~held_out), self._select(held_out)
+        rows = replace(self, recipe=None)  # theirs are not the first rows of what the recipe makes
+        return rows._select(~held_out), rows._select(held_out)
 
     def _select(self, rows: slice | NDArray[np.bool_]) -> ImageSet:
         def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -101,7 +127,9 @@ class ImageSet:
             if masks is not None:
                 state.update(np.packbits(masks[index]).tobytes())
             hashes[index] = np.frombuffer(state.digest(), np.uint8)
-        return replace(self, masks=masks, masks_file=file, masker=masker, no_mask_reason=no_mask_reason, hashes=hashes)
+        return replace(
+            self, masks=masks, masks_file=file, masker=masker, no_mask_reason=no_mask_reason, hashes=hashes, recipe=None
+        )
 
 
 def prepare(
@@ -114,13 +142,17 @@ def prepare(
     """Return ``source`` prepared by ``preprocessing``, from the cache if it is there.
 
     ``jobs`` threads read and resize; ``progress`` wraps the iterable of finished picture counts.
-    Raises :class:`facebench.errors.DataError` naming the first unreadable picture; nothing is cached then.
+    Raises :class:`facebench.errors.DataError` naming the first pictures that cannot be used, and how many there are;
+    nothing is cached then. What is damaged in the cache is prepared again: files that are missing, cut off or of
+    another set here, changed pictures and masks when they are read (:func:`facebench.data.prepared.prepared_rows`).
     """
-    key = _key(source, preprocessing)
-    folder = cache_dir() / "prepared" / key
-    if not (folder / "meta.json").is_file():
+    folder = cache_dir() / "prepared" / _key(source, preprocessing)
+    try:
+        return _open(source, preprocessing, folder)
+    except DamagedArray:  # or not there yet
+        remove_prepared(folder)
         _write(source, preprocessing, folder, jobs, progress)
-    return _open(source, preprocessing, folder)
+        return _open(source, preprocessing, folder)
 
 
 def _key(source: PictureSource, preprocessing: Preprocessing) -> str:
@@ -128,25 +160,39 @@ def _key(source: PictureSource, preprocessing: Preprocessing) -> str:
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
+def _meta(source: PictureSource, preprocessing: Preprocessing) -> dict[str, Any]:
+    return {"set": source.name, "split": source.split, "pictures": len(source.ids), **asdict(preprocessing)}
+
+
 def _open(source: PictureSource, preprocessing: Preprocessing, folder: Path) -> ImageSet:
-    masks = folder / "masks.npy"
-    (folder / "meta.json").touch()  # the time of last use, for 'facebench cache limit'
-    return ImageSet(
+    """Open what is in the cache; raises DamagedArray if it is not there, or damaged but for the rows themselves."""
+    try:
+        meta = json.loads((folder / META).read_text())
+    except (OSError, ValueError) as error:
+        raise DamagedArray(f"{folder / META} is missing or damaged") from error
+    if meta != _meta(source, preprocessing):
+        raise DamagedArray(f"{folder / META} is of another set")
+    count, size = len(source.ids), preprocessing.size
+    masks_file = folder / "masks.npy" if source.read_mask is not None else None
+    images = ImageSet(
         name=source.name,
         split=source.split,
         ids=source.ids,
         identities=source.identities,
         preprocessing=preprocessing,
-        images=np.load(folder / "images.npy", mmap_mode="r"),
-        masks=np.load(masks, mmap_mode="r") if masks.is_file() else None,
-        hashes=np.load(folder / "hashes.npy"),
+        images=map_rows(folder / "images.npy", np.uint8, (count, size, size, 3)),
+        masks=None if masks_file is None else map_rows(masks_file, np.bool_, (count, size, size)),
+        hashes=checked_rows(folder / "hashes.npy"),
         images_file=folder / "images.npy",
-        masks_file=masks if masks.is_file() else None,
+        masks_file=masks_file,
         synthetic=source.synthetic,
         no_mask_reason=source.no_mask_reason if source.read_mask is None else "",
         attributes=source.attributes,
-        landmarks=_placed(source.landmarks, preprocessing, np.load(folder / "shapes.npy")),
+        landmarks=_placed(source.landmarks, preprocessing, checked_rows(folder / "shapes.npy")),
     )
+    with contextlib.suppress(OSError):  # the time of last use, for 'facebench cache limit'
+        (folder / META).touch()
+    return images
 
 
 def _placed(
@@ -175,41 +221,63 @@ def _write(
     try:
         hashes = np.empty((count, 16), np.uint8)
         shapes = np.empty((count, 2), np.int32)
+        faults: list[str] = []
         with (
-            _array_file(building / "images.npy", np.uint8, (count, size, size, 3)) as images,
-            _array_file(building / "masks.npy", np.bool_, (count, size, size)) as masks,
+            rows_file(building / "images.npy", np.uint8, (count, size, size, 3)) as append_picture,
+            rows_file(building / "masks.npy", np.bool_, (count, size, size)) as append_mask,
             ThreadPoolExecutor(jobs) as pool,
         ):
             for start in progress(range(0, count, _CHUNK), count):
                 chunk = range(start, min(start + _CHUNK, count))
-                results = pool.map(partial(_prepared, source, preprocessing), chunk)
-                for index, (picture, mask, digest, shape) in zip(chunk, results, strict=True):
-                    images.write(picture)
-                    masks.write(mask)
-                    hashes[index] = digest
-                    shapes[index] = shape
+                results = pool.map(partial(_prepared_or_fault, source, preprocessing), chunk)
+                for index, result in zip(chunk, results, strict=True):
+                    if isinstance(result, str):
+                        faults.append(result)
+                        continue
+                    picture, mask, hashes[index], shapes[index] = result
+                    append_picture(picture)
+                    append_mask(mask)
+                if len(faults) >= _ENOUGH:
+                    break
+            if faults:
+                raise DataError(_summary(faults, count))
         if source.read_mask is None:
             (building / "masks.npy").unlink()
-        np.save(building / "hashes.npy", hashes)
-        np.save(building / "shapes.npy", shapes)
-        meta = {"set": source.name, "split": source.split, "pictures": count, **asdict(preprocessing)}
-        (building / "meta.json").write_text(json.dumps(meta))
+        save_rows(building / "hashes.npy", hashes)
+        save_rows(building / "shapes.npy", shapes)
+        (building / META).write_text(json.dumps(_meta(source, preprocessing)))
         building.chmod(0o755)
         try:
             building.rename(folder)
         except OSError:  # another process has just finished the same set
-            if not (folder / "meta.json").is_file():
+            if not (folder / META).is_file():
                 raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _array_file(path: Path, dtype: type, shape: tuple[int, ...]) -> BinaryIO:
-    """Open a .npy file of ``shape`` to be filled in order; a memory map would keep all it has written resident."""
-    file = path.open("wb")
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file
+def _summary(faults: list[str], count: int) -> str:
+    """Return one line on the pictures of ``count`` that cannot be used; each fault is "what; what to do"."""
+    if len(faults) == 1:
+        return faults[0]
+    named, more = faults[:_NAMED], len(faults) - _NAMED
+    number = f"{len(faults):,} of {count:,}" if len(faults) < _ENOUGH else f"at least {len(faults):,} of {count:,}"
+    parts = [fault.rpartition("; ") for fault in named]
+    same = all(what for what, _, _ in parts) and len({advice for _, _, advice in parts}) == 1
+    told = ", ".join([what for what, _, _ in parts] if same else named) + (f" and {more:,} more" if more > 0 else "")
+    return f"{number} pictures cannot be used: {told}" + (f"; {parts[0][2]}" if same else "")
+
+
+def _prepared_or_fault(
+    source: PictureSource, preprocessing: Preprocessing, index: int
+) -> tuple[bytes, bytes, NDArray[np.uint8], tuple[int, ...]] | str:
+    """Return :func:`_prepared`, or in one line why the picture cannot be used."""
+    try:
+        return _prepared(source, preprocessing, index)
+    except DataError as error:
+        return str(error)
+    except OSError as error:  # a file that has gone since it was listed, a disk that fails
+        return f"{error.filename or source.ids[index]} cannot be read ({error.strerror or error}); remove or replace it"
 
 
 def _prepared(
@@ -224,6 +292,10 @@ def _prepared(
     if source.read_mask is not None:
         mask = source.read_mask(index)
         if mask.shape != picture.shape[:2]:  # CelebA-HQ's pictures have twice the side of its masks
+            height, width = picture.shape[:2]
+            if abs(mask.shape[0] - mask.shape[1] * height / width) > 1:
+                shape = f"{mask.shape[1]}x{mask.shape[0]}"
+                raise DataError(f"{name} is {width}x{height} and its mask {shape}; get the mask that belongs to it")
             mask = cv2.resize(mask.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
         mask = preprocessing.mask(mask, name)
         state.update(np.packbits(mask).tobytes())

@@ -44,7 +44,8 @@ class Preprocessing:
 
     def _centre_side(self) -> int | None:
         kind, _, side = self.crop.partition("-")
-        return int(side) if kind == "centre" and side.isdigit() and int(side) > 0 else None
+        usable = kind == "centre" and side.isascii() and side.isdecimal() and len(side) < 10
+        return int(side) or None if usable else None
 
     def describe(self) -> str:
         """Return the preprocessing in words, as printed with every table."""
@@ -56,16 +57,17 @@ class Preprocessing:
         side = min(height, width) if self.crop == "square" else self._centre_side()
         assert side is not None
         if side > min(height, width):
-            raise DataError(f"{name} is {width}x{height}, too small for crop {self.crop}: use --crop square or full")
+            raise DataError(f"{name} is {width}x{height}, too small for crop {self.crop}; use --crop square or full")
         top, left = (height - side) // 2, (width - side) // 2
         return slice(top, top + side), slice(left, left + side)
 
     def picture(self, image: NDArray[np.uint8], name: str = "picture") -> NDArray[np.uint8]:
         """Return ``image``, (H, W, 3) uint8, as (size, size, 3) uint8."""
-        cropped = image[self._box(*image.shape[:2], name)]
+        cropped = image[self._box(image.shape[0], image.shape[1], name)]
         if cropped.shape[:2] == (self.size, self.size):
             return cropped
-        return cv2.resize(cropped, (self.size, self.size), interpolation=FILTERS[self.filter])
+        resized = cv2.resize(cropped, (self.size, self.size), interpolation=FILTERS[self.filter])
+        return np.asarray(resized, np.uint8)
 
     def points(self, points: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
         """Return ``points``, (..., 2) x and y in pixels of a (height, width) picture, in pixels of the prepared one.
@@ -79,7 +81,7 @@ class Preprocessing:
 
     def mask(self, mask: NDArray[np.bool_], name: str = "mask") -> NDArray[np.bool_]:
         """Return ``mask``, (H, W) bool, as (size, size) bool: true where the face covers at least half a pixel."""
-        cropped = mask[self._box(*mask.shape, name)]
+        cropped = mask[self._box(mask.shape[0], mask.shape[1], name)]
         if cropped.shape == (self.size, self.size):
             return cropped
         coverage = cv2.resize(cropped.astype(np.float32), (self.size, self.size), interpolation=cv2.INTER_AREA)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facebench.data.source import decode_mask, file_fingerprint
+from facebench.data.source import decode_mask
+from facebench.data.storage import Archive, Folder
 from facebench.errors import DataError
 
 MaskReader = Callable[[int], "NDArray[np.bool_]"]
@@ -24,79 +22,67 @@ HQ_FACE_PARTS = (
 HQ_FOLDER = "CelebAMask-HQ-mask-anno"
 
 
-def find_masks(root: Path, stems: Sequence[str]) -> tuple[MaskReader, str] | None:
+def find_masks(root: Folder, stems: Sequence[str]) -> tuple[MaskReader, str] | None:
     """Return a reader of the masks beside ``root``'s pictures and its fingerprint, or None if there are none.
 
     ``stems`` are the picture names without extension. Looked for, in this order: ``face_masks.zip`` (one
     ``STEM.png`` per picture, in any folder of the archive), ``face_masks/STEM.png``, and
     ``CelebAMask-HQ-mask-anno/K/NNNNN_PART.png`` in ``root`` or the folder above it.
     """
-    archive = root / "face_masks.zip"
-    if archive.is_file():
-        return _zip_reader(archive, stems), file_fingerprint(archive)
-    folder = root / "face_masks"
-    if folder.is_dir():
+    if root.has("face_masks.zip"):
+        return _zip_reader(root, stems)
+    folder = root.subfolder("face_masks")
+    if folder is not None:
         return _folder_reader(folder, stems)
-    for base in (root, root.parent):
-        if (base / HQ_FOLDER).is_dir():
-            return _hq_reader(base / HQ_FOLDER, stems)
-    return None
+    folder = root.subfolder(HQ_FOLDER) or root.beside(HQ_FOLDER)
+    return _hq_reader(folder, stems) if folder is not None else None
 
 
-def _zip_reader(archive: Path, stems: Sequence[str]) -> MaskReader:
-    try:
-        opened = zipfile.ZipFile(archive)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{archive} is not a readable zip archive: {error}") from error
-    members = {Path(name).stem: name for name in opened.namelist() if name.endswith(".png")}
+def _zip_reader(root: Folder, stems: Sequence[str]) -> tuple[MaskReader, str]:
+    archive = Archive(root, "face_masks.zip", ".png")
 
     def read(index: int) -> NDArray[np.bool_]:
-        member = members.get(stems[index])
-        if member is None:
-            raise DataError(f"{archive} has no mask for picture {stems[index]}; use --mask none without it")
-        try:
-            data = opened.read(member)
-        except (zipfile.BadZipFile, OSError, zlib.error, RuntimeError) as error:
-            raise DataError(f"{archive}:{member} is damaged ({error}); get it again") from error
-        return decode_mask(data, f"{archive}:{member}")
+        stem = stems[index]
+        if stem not in archive.members:
+            raise DataError(
+                f"{root.path_of('face_masks.zip')} has no mask for picture {stem}; use --mask none without it"
+            )
+        return decode_mask(archive.read(stem), archive.path_of(stem))
 
-    return read
+    return read, archive.fingerprint
 
 
-def _folder_reader(folder: Path, stems: Sequence[str]) -> tuple[MaskReader, str]:
+def _folder_reader(folder: Folder, stems: Sequence[str]) -> tuple[MaskReader, str]:
+    names = [f"{stem}.png" for stem in stems]
+    there = set(folder.names())
+
     def read(index: int) -> NDArray[np.bool_]:
-        file = folder / f"{stems[index]}.png"
-        try:
-            return decode_mask(file.read_bytes(), str(file))
-        except OSError as error:
-            raise DataError(f"no mask {file}; use --mask none without it") from error
+        if names[index] not in there:
+            raise DataError(f"no mask {folder.path_of(names[index])}; use --mask none without it")
+        return decode_mask(folder.read(names[index]), folder.path_of(names[index]))
 
     state = hashlib.sha256()
-    for stem in stems:
-        file = folder / f"{stem}.png"
-        state.update((file_fingerprint(file) if file.is_file() else f"no {file}").encode())
+    for name in names:
+        state.update((folder.fingerprint(name) if name in there else f"no {folder.path_of(name)}").encode())
     return read, state.hexdigest()
 
 
-def _hq_reader(folder: Path, stems: Sequence[str]) -> tuple[MaskReader, str]:
-    parts = {
-        (int(stem), part): file
-        for file in folder.glob("*/*_*.png")
-        for stem, _, part in [file.stem.partition("_")]
-        if stem.isdigit() and part in HQ_FACE_PARTS
-    }
+def _hq_reader(folder: Folder, stems: Sequence[str]) -> tuple[MaskReader, str]:
+    parts: dict[tuple[int, str], tuple[Folder, str]] = {}
+    for inner in filter(None, map(folder.subfolder, folder.folder_names())):
+        for name in inner.names():
+            stem, _, part = name.removesuffix(".png").partition("_")
+            if name.endswith(".png") and stem.isdigit() and part in HQ_FACE_PARTS:
+                parts[int(stem), part] = inner, name
 
     def read(index: int) -> NDArray[np.bool_]:
         number = int(stems[index]) if stems[index].isdigit() else -1
-        masks = [
-            decode_mask(parts[number, part].read_bytes(), str(parts[number, part]))
-            for part in HQ_FACE_PARTS
-            if (number, part) in parts
-        ]
-        if not masks:
+        found = [parts[number, part] for part in HQ_FACE_PARTS if (number, part) in parts]
+        if not found:
             raise DataError(f"{folder} has no part masks for picture {stems[index]}; use --mask none without")
-        return np.logical_or.reduce(masks)
+        masks = [decode_mask(inner.read(name), inner.path_of(name)) for inner, name in found]
+        return np.asarray(np.logical_or.reduce(masks), np.bool_)
 
     wanted = {int(stem) for stem in stems if stem.isdigit()}
-    used = sorted(file_fingerprint(file) for (number, _), file in parts.items() if number in wanted)
+    used = sorted(inner.fingerprint(name) for (number, _), (inner, name) in parts.items() if number in wanted)
     return read, hashlib.sha256("\n".join(used).encode()).hexdigest()

@@ -1,0 +1,153 @@
+"""Array files that notice damage: behind the data of an ordinary .npy file, the CRC-32 of each row and of its header.
+
+A bit that flips on disk, a file that was cut off or never wholly written would otherwise become a wrong figure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from facebench.errors import DataError
+
+#: The file that makes a folder of the cache a finished set of prepared pictures; the last to be written.
+META = "meta.json"
+_CHECK = np.dtype("<u4")
+
+
+class DamagedArray(DataError):
+    """An array file is missing, cut off, of another shape, or a row of it has changed since it was written."""
+
+
+@contextmanager
+def rows_file(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> Iterator[Callable[[bytes], None]]:
+    """Yield a function that appends one row's bytes to a new array file of ``shape``; a memory map would stay resident.
+
+    Raises ValueError at the end if it was not given ``shape[0]`` rows.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    checks: list[int] = []
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        header_check = zlib.crc32(path.read_bytes())
+
+        def append(row: bytes) -> None:
+            file.write(row)
+            checks.append(zlib.crc32(row))
+
+        yield append
+        if len(checks) != shape[0]:
+            raise ValueError(f"{len(checks)} rows for an array of {shape[0]}")
+        file.write(np.array([*checks, header_check], _CHECK).tobytes())
+
+
+def save_rows(path: Path, array: NDArray[Any]) -> None:
+    """Write ``array``, (N, ...), as an array file."""
+    with rows_file(path, array.dtype, array.shape) as append:
+        for row in array:
+            append(row.tobytes())
+
+
+def map_rows(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return a whole array file, memory-mapped and read-only, without a look at its rows.
+
+    Raises :class:`DamagedArray` unless the file is whole and of ``dtype`` and ``shape``.
+    """
+    array = _opened(path).array
+    if array.dtype != dtype or array.shape != shape:
+        raise DamagedArray(f"{path} has {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+    return array
+
+
+def checked_rows(path: Path, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+    """Return rows ``start`` to ``stop`` (default: the last) of an array file, memory-mapped and read-only.
+
+    A process checks the same rows of the same file once. Raises :class:`DamagedArray`.
+    """
+    file = _opened(path)
+    stop = len(file.array) if stop is None else stop
+    file.check(start, stop)
+    return file.array[start:stop]
+
+
+def prepared_rows(path: Path, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+    """Return rows ``start`` to ``stop`` of prepared pictures or masks, memory-mapped and read-only.
+
+    If they are damaged, removes the folder with them, so that they are prepared again, and raises
+    :class:`DataError` to say so.
+    """
+    try:
+        return checked_rows(path, start, stop)
+    except DamagedArray as error:
+        remove_prepared(path.parent)
+        left = (path.parent / META).exists() or path.exists()
+        outcome = "are damaged; remove that folder and" if left else "were damaged and have been removed;"
+        raise DataError(f"the prepared pictures in {path.parent} {outcome} run again") from error
+
+
+def remove_prepared(folder: Path) -> None:
+    """Remove a folder of prepared pictures as far as it can be, and never one that is none."""
+    if folder.parent.name == "prepared":
+        try:
+            (folder / META).unlink(missing_ok=True)  # first: what is left without it is never used
+        except OSError:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _ArrayFile:
+    """An array file, memory-mapped, and which of its rows were found to be as they were written."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        try:
+            with path.open("rb") as file:
+                start = file.read(10)
+                header = start + file.read(struct.unpack_from("<H", start, 8)[0])
+                file.seek(-_CHECK.itemsize, os.SEEK_END)
+                if zlib.crc32(header) != int.from_bytes(file.read(), "little"):
+                    raise DamagedArray(f"{path} is cut off or was not written by facebench")
+            mapped = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, struct.error) as error:
+            raise DamagedArray(f"{path} cannot be read") from error
+        if not isinstance(mapped, np.memmap) or mapped.ndim == 0:
+            raise DamagedArray(f"{path} holds no rows")
+        self.array: NDArray[Any] = np.asarray(mapped)
+        self._end = int(mapped.offset) + mapped.nbytes
+        if self._end + (len(mapped) + 1) * _CHECK.itemsize != size:
+            raise DamagedArray(f"{path} is cut off")
+        self._checked: set[tuple[int, int]] = set()
+
+    def check(self, start: int, stop: int) -> None:
+        if (start, stop) in self._checked:
+            return
+        place = self._end + start * _CHECK.itemsize
+        expected = np.fromfile(self._path, _CHECK, stop - start, offset=place).tolist()
+        if [zlib.crc32(row) for row in self.array[start:stop]] != expected:
+            raise DamagedArray(f"{self._path} has changed since it was written")
+        self._checked.add((start, stop))
+
+
+def _opened(path: Path) -> _ArrayFile:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DamagedArray(f"{path} is missing") from error
+    return _opened_once(path, stat.st_ino, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _opened_once(path: Path, inode: int, size: int) -> _ArrayFile:
+    del inode  # a file that has taken this one's place has another: the mapping keeps this one's in use
+    return _ArrayFile(path, size)
