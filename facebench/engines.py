@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import time
 from collections.abc import Callable
@@ -21,13 +22,14 @@ LOCAL, DASK, SERIAL = "local", "dask", "serial"
 class Engine:
     """What runs tasks: an executor, how its tasks keep codecs apart from themselves, and how to end it at once.
 
-    ``slots()`` is the number of tasks that run at the same time now.
+    ``slots()`` is the number of tasks that run at the same time now. A ``remote`` one may run them on other machines.
     """
 
     executor: Executor
     isolation: Isolation
     slots: Callable[[], int]
     close: Callable[[], None]
+    remote: bool = False
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
         """Submit ``function(isolation, *args)``; raises :class:`EngineError` if the executor is gone."""
@@ -77,18 +79,22 @@ def dask_engine(scheduler: str | None, jobs: int, isolation: Isolation) -> Engin
     Raises :class:`EngineError` if distributed is not installed or no scheduler answers.
     """
     try:
-        from distributed import Client, LocalCluster
+        distributed: Any = importlib.import_module("distributed")
     except ImportError as error:
         raise EngineError(f"--engine dask: {error}; pip install 'facebench[dask]'") from error
     # What it has to say of lost workers and connections is said by the run's own error, in one line.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    cluster = None
+    cluster: Any = None
     try:
-        if scheduler is None:
-            cluster = LocalCluster(jobs, threads_per_worker=1, dashboard_address=None, memory_limit=0)
-        client = Client(scheduler or cluster, timeout="20s", set_as_default=False)
+        if scheduler is not None:
+            scheduler = scheduler if "://" in scheduler else f"tcp://{scheduler}"
+            distributed.comm.get_address_host_port(scheduler, strict=True)  # a Client of nonsense ends with a traceback
+        else:
+            cluster = distributed.LocalCluster(jobs, threads_per_worker=1, dashboard_address=None, memory_limit=0)
+        client = distributed.Client(scheduler or cluster, timeout="20s", set_as_default=False)
     except (OSError, ValueError) as error:
-        raise EngineError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+        text = " ".join(str(error).split())
+        raise EngineError(f"no Dask scheduler answers at {scheduler or 'this machine'}: {text[:200]}") from error
 
     asked, threads = -_ASK_AGAIN, 1
 
@@ -107,4 +113,4 @@ def dask_engine(scheduler: str | None, jobs: int, isolation: Isolation) -> Engin
             with contextlib.suppress(Exception):
                 cluster.close(timeout=5)
 
-    return Engine(client.get_executor(pure=False), isolation, slots, close)
+    return Engine(client.get_executor(pure=False), isolation, slots, close, remote=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from facebench.child import ChildKilled, Isolation
+from facebench.data.rows import Rows
 from facebench.engines import Engine
 from facebench.errors import EngineError, FacebenchError
 from facebench.hookspecs import MetricSpec
@@ -65,22 +66,26 @@ def made_codec(isolation: Isolation, task: CodecTask) -> CodecFacts:
         return CodecFacts(problem=f"the codec's process ended while it was made: {death}", crashed=True)
 
 
-def measure_shard(isolation: Isolation, shard: Shard, metrics: tuple[MetricSpec, ...], sealed: bool) -> Measured:
+def measure_shard(
+    isolation: Isolation, shard: Shard, rows: Rows | None, metrics: tuple[MetricSpec, ...], sealed: bool
+) -> Measured:
     """Measure a shard where the engine runs it: encode, then decode and score, each a task of a child process.
 
     Only payloads pass from the first task to the second, and only records leave the worker. With ``sealed`` the
-    second runs in a process of its own. Raises EngineError if this worker has other software than the client.
+    second runs in a process of its own. ``rows`` say how to come by the pictures where the client's files are not.
+    Raises EngineError if this worker has other software than the client, DataError if it has other pictures.
     """
     if software_digest(shard.task.spec) != shard.software:
         raise EngineError(
             f"the worker on {platform.node()} has another version of facebench, codec '{shard.task.spec.name}' or "
             "their libraries than this machine: install the same there"
         )
+    pictures = shard.pictures.on_this_machine(rows)
     stage = "encoding"
     try:
-        encoded = isolation.run(encode_shard, shard.task, shard.pictures)
+        encoded = isolation.run(encode_shard, shard.task, pictures)
         stage = "decoding"
-        records = isolation.run(_scored, shard.task, encoded, shard.pictures, metrics, fresh=sealed)
+        records = isolation.run(_scored, shard.task, encoded, pictures, metrics, fresh=sealed)
     except ChildKilled as death:
         return _crashed(shard, metrics, f"the codec's process ended while {stage}: {death}")
     return Measured(records, crashed=False)
@@ -95,6 +100,7 @@ def measure_grid(
     metrics: tuple[MetricSpec, ...],
     engine: Engine,
     *,
+    rows_of: Callable[[Pictures], Rows | None] = lambda pictures: None,
     sealed: bool = False,
     crashed: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[tuple[Shard, Measured]]:
@@ -102,7 +108,7 @@ def measure_grid(
 
     At most two shards per slot are in flight, so memory does not grow with the number of pictures. Once a shard has
     crashed, the later ones of its operating point are not run, nor any of those in ``crashed``, which says by label
-    why. Raises EngineError if the engine is gone.
+    why. ``rows_of`` tells a remote engine how to come by a shard's pictures. Raises EngineError if the engine is gone.
     """
     waiting = deque(shards)
     flying: dict[Future[Measured], Shard] = {}
@@ -115,7 +121,8 @@ def measure_grid(
                 if shard.label in not_run:
                     yield shard, _crashed(shard, metrics, not_run[shard.label])
                 else:
-                    flying[engine.submit(measure_shard, shard, metrics, sealed)] = shard
+                    rows = rows_of(shard.pictures) if engine.remote else None
+                    flying[engine.submit(measure_shard, shard, rows, metrics, sealed)] = shard
             done, _ = wait(flying, return_when=FIRST_COMPLETED)
             for future in done:
                 shard = flying.pop(future)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,8 @@ _MANIFEST = _Entry(
         "metrics": _Entry(dict, each=_Entry(dict, _METRIC)),
         "points": _Entry(dict, each=_Entry(dict, _POINT)),
         "problems": _Entry(list, required=False, null=True),
+        "files": _Entry(dict, each=_Entry(dict, {"sha256": _TEXT, "bytes": _COUNT}), required=False),
+        "sha256": _MAYBE_TEXT,
         "runs": _Entry(list, each=_Entry(dict, {"name": _TEXT, **_ORIGIN}), required=False),
     },
 )
@@ -71,7 +74,18 @@ _MANIFEST = _Entry(
 
 def manifest_fault(manifest: Any) -> str:
     """Return what of ``manifest``, a value read from JSON, is missing or of another kind, in words; '' if nothing."""
-    return next(_faults(manifest, _MANIFEST, "it"), "")
+    return next(_faults(manifest, _MANIFEST, "it"), "") or _unprintable(manifest)
+
+
+def _unprintable(manifest: Any) -> str:
+    """Return what keeps tables and pages of ``manifest`` from being written, or ''."""
+    try:
+        json.dumps(manifest, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # JSON can say half of a surrogate pair
+        return "a text in it is no Unicode"
+    except RecursionError:
+        return "it is nested too deep"
+    return ""
 
 
 def _faults(value: Any, entry: _Entry, place: str) -> Iterator[str]:

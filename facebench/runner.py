@@ -17,6 +17,7 @@ import pyarrow as pa
 from facebench import __version__, budget
 from facebench.data.facts import picture_facts
 from facebench.data.imageset import ImageSet
+from facebench.data.rows import Rows, rows_of
 from facebench.engines import Engine
 from facebench.errors import CodecError, EngineError, SettingError
 from facebench.grid import Shard, made_codec, measure_grid
@@ -120,7 +121,12 @@ def _default_metrics(registry: Registry) -> list[MetricSpec]:
     return [metric for metric in registry.metrics.values() if metric.default]
 
 
-def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done, total, cached: None) -> Run:
+def execute(
+    plan: Plan,
+    engine: Engine,
+    progress: ProgressCallback = lambda done, total, cached: None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Run:
     """Measure everything in ``plan`` that the cache does not have, and return the run.
 
     A codec that fails spoils its own rows, a baseline that cannot be made is left out; the manifest's ``problems``
@@ -144,12 +150,21 @@ def execute(plan: Plan, engine: Engine, progress: ProgressCallback = lambda done
         if cached is None:
             missing.append(shard)
         else:
-            found[shard.label, shard.pictures.start] = pa.Table.from_pandas(cached)
+            found[shard.label, shard.pictures.start] = cached
             progress(len(shard.pictures), total, True)
-    crashed = {name: told.problem for name, told in facts.items() if told.crashed}
-    for shard, measured in measure_grid(missing, plan.metrics, engine, sealed=plan.sealed, crashed=crashed):
+    if cache.damaged:
+        tell(f"{len(cache.damaged)} damaged in the cache, measured again, the first: {cache.damaged[0]}")
+    grid = measure_grid(
+        missing,
+        plan.metrics,
+        engine,
+        rows_of=lambda pictures: _rows(plan, pictures),
+        sealed=plan.sealed,
+        crashed={name: told.problem for name, told in facts.items() if told.crashed},
+    )
+    for shard, measured in grid:
         if not measured.crashed:  # what killed a process may be the machine's fault: try again
-            cache.put(shard.key, measured.records.to_pandas())
+            cache.put(shard.key, measured.records)
         found[shard.label, shard.pictures.start] = measured.records
         progress(len(shard.pictures), total, False)
     step = shard_pictures(plan.images.size)
@@ -263,10 +278,19 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
             yield Shard(name, task, pictures, software, state.hexdigest())
 
 
+def _rows(plan: Plan, pictures: Pictures) -> Rows | None:
+    """Return how a worker that lacks the files of ``pictures`` makes them; all of the set if a metric asks for it."""
+    images = plan.images
+    if images.recipe is None:
+        return None
+    start, stop = (pictures.start, pictures.stop) if pictures.of is None else (0, len(images))
+    return rows_of(images.recipe, images, start, stop)
+
+
 def _with_places(plan: Plan, shards: list[pa.Table]) -> pd.DataFrame:
     """Join shards in order and name each row's operating point and picture."""
     images = plan.images
-    records = pa.concat_tables(shards, promote_options="permissive").to_pandas()
+    records: pd.DataFrame = pa.concat_tables(shards).to_pandas()
     repeat = 1 if images.masks_file is None else 2
     per_point = len(images) * repeat
     specs = plan.registry.codecs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -58,11 +59,15 @@ class Command:
 
 
 class Cluster:
-    """A Dask scheduler and workers as processes of their own, on this machine."""
+    """A Dask scheduler and workers as processes of their own, on this machine.
 
-    def __init__(self, folder: Path, workers: int = 2) -> None:
+    ``prefix`` is what the workers' commands begin with.
+    """
+
+    def __init__(self, folder: Path, workers: int, prefix: list[str]) -> None:
         self._folder = folder
         self._workers = workers
+        self._prefix = prefix
         self._file = folder / "scheduler.json"
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -71,17 +76,15 @@ class Cluster:
         self.stop()
         self._file.unlink(missing_ok=True)
         options = ["--scheduler-file", str(self._file), "--no-dashboard"]
-        self._add("scheduler", "--host", "127.0.0.1", "--port", "0", *options)
+        self._add([], "scheduler", "--host", "127.0.0.1", "--port", "0", *options)
         for _ in range(self._workers):
-            self._add("worker", "--nthreads", "1", "--death-timeout", "60", *options)
+            self._add(self._prefix, "worker", "--nthreads", "1", "--death-timeout", "60", *options)
         while not self._file.exists() or not self._file.stat().st_size:
             time.sleep(0.05)
-        import json
-
         return str(json.loads(self._file.read_text())["address"])
 
-    def _add(self, part: str, *options: str) -> None:
-        command = [sys.executable, "-m", "distributed.cli.dask_" + part, *options]
+    def _add(self, prefix: list[str], part: str, *options: str) -> None:
+        command = [*prefix, sys.executable, "-m", "distributed.cli.dask_" + part, *options]
         self._processes.append(
             subprocess.Popen(
                 command,
@@ -89,6 +92,7 @@ class Cluster:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd=self._folder,
+                env={**os.environ, "FACEBENCH_CACHE": str(self._folder / "workers-cache")},
             )
         )
 
@@ -100,10 +104,6 @@ class Cluster:
     def workers(self) -> list[int]:
         """Return the processes in which tasks run, below their nannies."""
         return [pid for nanny in self._processes[1:] for pid in _below(nanny.pid) if "serve(" not in _command(pid)]
-
-    def children(self) -> list[int]:
-        """Return the processes in which codecs run."""
-        return [pid for nanny in self._processes[1:] for pid in _below(nanny.pid) if "serve(" in _command(pid)]
 
     def stop(self) -> None:
         """Kill everything."""
@@ -150,9 +150,9 @@ def kill_after(
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster(folder: Path, workers: int = 2, prefix: list[str] | None = None) -> Iterator[Cluster]:
     """Yield a cluster that does not outlive the block."""
-    made = Cluster(folder)
+    made = Cluster(folder, workers, prefix or [])
     try:
         yield made
     finally:

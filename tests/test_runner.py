@@ -174,9 +174,9 @@ def test_an_interrupted_run_goes_on_with_the_shards_it_lacks(registry: Registry,
 def test_a_damaged_cached_shard_is_measured_again(registry: Registry, images: ImageSet) -> None:
     from facebench.paths import cache_dir
 
-    before = set((cache_dir() / "shards").rglob("*.parquet"))
+    before = set((cache_dir() / "shards").rglob("*.shard"))
     first = measure("jpeg:quality=55", registry, images)
-    for file in set((cache_dir() / "shards").rglob("*.parquet")) - before:
+    for file in set((cache_dir() / "shards").rglob("*.shard")) - before:
         file.write_bytes(file.read_bytes()[:100])
     again = measure("jpeg:quality=55", registry, images)
     drop = ["encode_seconds", "decode_seconds"]

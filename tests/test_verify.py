@@ -131,7 +131,7 @@ def test_a_tampered_score_is_named_with_its_row_and_does_not_fit_the_table(
 ) -> None:
     folder = written(measured, tmp_path / "run")
     tampered = with_value(measured, "jpeg:quality=20", 2, "1-SSIM", 0.0005)
-    tampered.records.to_parquet(folder / "records.parquet", index=False)
+    write_run(folder, tampered, leaderboard_markdown(replace(measured, name=folder.name)))
     code, said = verify(folder)
     assert code == 1
     assert "leaderboard.md is not what the records give: line " in said

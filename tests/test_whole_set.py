@@ -22,7 +22,7 @@ from facebench.errors import UnknownName
 from facebench.operating_point import parse_points
 from facebench.paths import kept_array_path
 from facebench.plugins import Registry, load_registry
-from facebench.results_folder import results_folder
+from facebench.results_folder import reserved_folder
 from facebench.runner import SHARD_PICTURES, Plan, execute, plan_metrics, plan_points
 from facebench.store import Run, cache_entries, write_run
 
@@ -181,12 +181,17 @@ def test_a_run_that_lacks_metrics_of_another_does_not_take_its_folder(
     monkeypatch.chdir(tmp_path)
     small = images.head(4)
     both, fewer = plan(registry, small, "pixel,rank"), plan(registry, small, "pixel")
-    folder = results_folder(None, both, False)
+
+    def free_folder(of: Plan) -> Path:
+        with reserved_folder(None, of, False) as chosen:
+            return chosen
+
+    folder = free_folder(both)
     write_run(folder, execute(both, serial_engine()), "")
-    assert results_folder(None, both, False) == folder
-    assert results_folder(None, fewer, False) != folder
+    assert free_folder(both) == folder
+    assert free_folder(fewer) != folder
     write_run(folder, execute(fewer, serial_engine()), "")
-    assert results_folder(None, both, False) == folder  # more metrics of the same may replace fewer
+    assert free_folder(both) == folder  # more metrics of the same may replace fewer
 
 
 def test_run_takes_the_metrics_that_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

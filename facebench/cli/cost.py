@@ -59,7 +59,7 @@ def cost_command(
     from facebench.data.choose import DataOptions
     from facebench.operating_point import label, parse_points
     from facebench.report.cost import cost_notes, cost_table
-    from facebench.store import COST, read_run
+    from facebench.store import COST, read_run, write_cost
 
     if (codecs is None) == (folder is None):
         raise click.UsageError("give --codecs, or --run with a results folder")
@@ -77,9 +77,9 @@ def cost_command(
         images = _images_of(run, data, registry, quiet)
     cost = _measured(points, images, registry, device, quiet)
     if out is not None:
-        _write(out, cost)
+        write_cost(out, cost)
     elif folder is not None:
-        _write(folder / COST, cost)
+        write_cost(folder / COST, cost)
         _rewrite_leaderboard(folder)
         note(f"written to {folder / COST} and into its leaderboard", quiet)
     if form == "json":
@@ -151,13 +151,6 @@ def _measured(
 
         entries = measure_costs(tasks, pictures, progress=progress)
     return cost_record(entries, tasks, images, registry, len(pictures), device, command_line())
-
-
-def _write(file: Path, cost: dict[str, Any]) -> None:
-    from facebench.paths import atomic_path
-
-    with atomic_path(file) as path:
-        path.write_text(json.dumps(cost, indent=1, sort_keys=True) + "\n")
 
 
 def _rewrite_leaderboard(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds that encoding, or decoding and scoring, a shard of at most 128 pictures may take.",
 )
-@click.option("--memory-limit", type=ByteSize(), help="Memory of a worker, such as 4GB.  [default: its share of 80 %]")
+@click.option(
+    "--memory-limit", type=ByteSize(), help="Memory of a worker: 4GB.  [default: its share of 80 %; dask: any]"
+)
 @click.option("--device", default="cpu", show_default=True, help="torch device of learned codecs: cpu or cuda.")
 @click.option("--overwrite", is_flag=True, help="Let --out replace another run's results.")
 @quiet_option
@@ -93,12 +96,13 @@ def run_command(
     from facebench.operating_point import budget_points, label, parse_budgets, parse_points
     from facebench.report.groups import groups_markdown
     from facebench.report.leaderboard import leaderboard_markdown
-    from facebench.results_folder import results_folder
+    from facebench.results_folder import reserved_folder
     from facebench.runner import Plan, plan_metrics, plan_points, with_downscaled
     from facebench.store import write_run
 
     if scheduler and engine != "dask":
         raise click.UsageError("--scheduler is for --engine dask")
+    start_engine = partial(_engine, engine, scheduler, jobs, time_limit, memory_limit)
     registry = registry_with_notes(quiet)
     chosen = plan_metrics(registry, metrics)
     budgets = parse_budgets(budget)
@@ -111,22 +115,21 @@ def run_command(
     images = prepare_with_progress(options, registry, quiet, jobs)
     names = frozenset(label(registry.codecs[p.codec], p) for p in requested)
     plan = Plan(registry, points, names, images, chosen, device, sealed, command_line())
-    results_folder(out, plan, overwrite)  # refuses at once, before the work
-    if images.synthetic:
-        note("these faces are synthetic; for real figures: --data PATH_TO_CELEBA (see 'facebench data')", quiet)
-    if images.masks_file is None:
-        note(f"+Mask rows are n/a: {images.no_mask_reason}", quiet)
-    run = _execute(plan, _engine(engine, scheduler, jobs, time_limit, memory_limit), quiet)
-    smaller = with_downscaled(plan, run)
-    if smaller.points.keys() != plan.points.keys():
-        note("not every picture fits every budget: measuring those budgets again, with downscaling", quiet)
-        run = _execute(smaller, _engine(engine, scheduler, jobs, time_limit, memory_limit), quiet)
-    markdown = leaderboard_markdown(run, view=view)
-    folder = results_folder(out, plan, overwrite)  # once more: another run may have finished meanwhile
-    write_run(folder, run, markdown, groups_markdown(run))
+    with reserved_folder(out, plan, overwrite) as folder:  # refuses at once, before the work
+        if images.synthetic:
+            note("these faces are synthetic; for real figures: --data PATH_TO_CELEBA (see 'facebench data')", quiet)
+        if images.masks_file is None:
+            note(f"+Mask rows are n/a: {images.no_mask_reason}", quiet)
+        run = _execute(plan, start_engine(), quiet)
+        smaller = with_downscaled(plan, run)
+        if smaller.points.keys() != plan.points.keys():
+            note("not every picture fits every budget: measuring those budgets again, with downscaling", quiet)
+            run = _execute(smaller, start_engine(), quiet)
+        markdown = leaderboard_markdown(run, view=view)
+        write_run(folder, run, markdown, groups_markdown(run))
     for problem in run.manifest["problems"][len(registry.problems) :]:
         note(problem, quiet)
-    click.echo(rendered(run, form, view))
+    click.echo(markdown.rstrip("\n") if form == "md" else rendered(run, form, view))
     note(f"written to {folder}", quiet)
 
 
@@ -147,10 +150,11 @@ def _engine(name: str, scheduler: str | None, jobs: int, time_limit: float, memo
     from facebench.child import Isolation
     from facebench.engines import dask_engine, local_engine, serial_engine
 
-    isolation = Isolation(time_limit, memory_limit or memory.installed() * 8 // (10 * jobs) or None)
     if name == "serial":
         return serial_engine()
-    return dask_engine(scheduler, jobs, isolation) if name == "dask" else local_engine(jobs, isolation)
+    if name == "dask":
+        return dask_engine(scheduler, jobs, Isolation(time_limit, memory_limit))
+    return local_engine(jobs, Isolation(time_limit, memory_limit or memory.installed() * 8 // (10 * jobs) or None))
 
 
 def _execute(plan: Plan, engine: Engine, quiet: bool) -> Run:
@@ -167,4 +171,4 @@ def _execute(plan: Plan, engine: Engine, quiet: bool) -> Run:
                 bar.initial = bar.n + done
             bar.update(done)
 
-        return execute(plan, engine, progress)
+        return execute(plan, engine, progress, lambda line: note(line, quiet))

@@ -92,7 +92,8 @@ def measure_costs(
 
 def _run(child: Child, function: Callable[..., _Result | Failure], *args: Any) -> _Result | Failure:
     try:
-        return child.call(Isolation(), function, *args)
+        result: _Result | Failure = child.call(Isolation(), function, *args)
+        return result
     except ChildKilled as death:
         return Failure(f"the codec's process ended: {death}")
 
