@@ -228,3 +228,67 @@ def test_large_flat_areas_and_large_offsets_keep_their_precision() -> None:
         whole = np.ones((64, 64))
         ms_ssim = [plain_ms_ssim(originals[i, ..., c] / 255, decoded[i, ..., c] / 255, whole) for c in range(3)]
         assert 1 - result["1-MS-SSIM"][0, i] == pytest.approx(np.mean(ms_ssim), abs=1e-4)
+
+
+def hard_pairs(side: int) -> tuple[Pictures, Pictures]:
+    """Pairs on which variances are small differences of large squares, or terms near zero."""
+    rng = np.random.default_rng(11)
+    y, x = np.mgrid[:side, :side]
+
+    def gray(values: NDArray[np.int64] | int) -> NDArray[np.int64]:
+        return np.broadcast_to(np.asarray(values)[..., None], (side, side, 3)).copy()
+
+    noise = rng.integers(0, 256, (side, side, 3))
+    extremes = rng.integers(0, 2, (side, side, 3)) * 255
+    halves, fine = gray((x >= side // 2) * 255), gray((x + y) % 2 * 255)
+    blocks = gray((x // 16 + y // 16) % 2 * 255)
+    one_pixel, dot, block_pixel = noise.copy(), gray(255), blocks.copy()
+    one_pixel[side // 2, side // 2] ^= 1
+    dot[side // 2, side // 2] = 0
+    block_pixel[side // 2, side // 2] = 128
+    pairs = [
+        (gray(200), gray(201)),
+        (gray(255), gray(254)),
+        (gray(0), gray(255)),
+        (gray(255), dot),
+        (gray(0), 255 - dot),
+        (noise, noise[::-1]),
+        (extremes, extremes[::-1]),
+        (noise, 255 - noise),
+        (noise, np.clip(noise + rng.integers(-1, 2, noise.shape), 0, 255)),
+        (noise, one_pixel),
+        (fine, 255 - fine),
+        (fine, gray(128)),
+        (blocks, block_pixel),
+        (blocks, np.clip(blocks + rng.integers(-1, 2, blocks.shape), 0, 255)),
+        (halves, np.clip(halves, 1, 254)),
+    ]
+    return np.array([a for a, _ in pairs], np.uint8), np.array([b for _, b in pairs], np.uint8)
+
+
+def largest_errors(originals: Pictures, decoded: Pictures, masks: NDArray[np.bool_]) -> tuple[float, float]:
+    """The largest distances of SSIM and MS-SSIM, whole and masked, from float64."""
+    result = 1 - np.stack(list(structural.score(originals, decoded, masks).values()))
+    errors = []
+    for i, mask in enumerate(masks):
+        for row, weights in enumerate((np.ones(mask.shape), mask.astype(float))):
+            channels = [(originals[i, ..., c] / 255, decoded[i, ..., c] / 255) for c in range(3)]
+            ssim = np.mean([np.average(plain_maps(x, y)[0], weights=weights[5:-5, 5:-5]) for x, y in channels])
+            ms_ssim = np.mean([plain_ms_ssim(x, y, weights) for x, y in channels])
+            errors.append(np.abs(result[:, row, i] - (ssim, ms_ssim)))
+    ssim_error, ms_ssim_error = np.max(errors, axis=0)
+    return float(ssim_error), float(ms_ssim_error)
+
+
+@pytest.mark.parametrize("side", [64, 177])
+def test_the_float32_error_on_hard_pictures_is_as_stated(side: int) -> None:
+    originals, decoded = hard_pairs(side)
+    ssim_error, ms_ssim_error = largest_errors(originals, decoded, ellipses(len(originals), side, side))
+    assert ssim_error <= 1e-6
+    assert ms_ssim_error <= 5e-6
+
+
+def test_the_float32_error_on_real_faces_is_as_stated(faces: tuple[Pictures, NDArray[np.bool_]]) -> None:
+    originals, masks = faces
+    for decoded in (degraded(originals), jpeg(originals, 50)):
+        assert max(largest_errors(originals, decoded, masks)) <= 5e-7

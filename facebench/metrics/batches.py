@@ -1,7 +1,8 @@
-"""What all built-in metrics do with their arguments: check them, and cut them into chunks."""
+"""What all built-in metrics do with their arguments: check them, cut them into chunks, work on each chunk."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,3 +37,18 @@ def chunks(pictures: Pictures, bytes_per_pixel: int, budget: int) -> Iterator[sl
     step = max(1, budget // max(1, height * width * bytes_per_pixel))
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
+
+
+class Scratch:
+    """Working memory for one chunk after another: memory fresh from the system costs more than the arithmetic on it."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, NDArray[np.float32]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return a C-contiguous float32 array of arbitrary content, valid until ``name`` is asked for again."""
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.size < size:
+            buffer = self._buffers[name] = np.empty(size, np.float32)
+        return buffer[:size].reshape(shape)

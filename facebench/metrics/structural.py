@@ -8,6 +8,9 @@ with their variances V, SSIM = l * cs where
 
 One filtering fewer than x, y, x^2, y^2, xy need; halving the pictures commutes with sum and difference; and identical
 pictures (d = 0) score exactly 1. All masks and both metrics share the maps.
+
+Maps are float32. Against float64 SSIM is within 1e-6 and MS-SSIM within 5e-6: measured on real faces (both within
+5e-7) and on flat, black and white, noisy and nearly identical pictures, and held by the tests.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facebench.metrics.batches import Masks, Pictures, check_batch, chunks
-from facebench.metrics.gaussian import MARGIN, WINDOW, filter_columns, filter_rows, valid_spans
+from facebench.metrics.batches import Masks, Pictures, Scratch, check_batch, chunks
+from facebench.metrics.gaussian import MARGIN, WINDOW, valid_spans, window_means
 
 #: Weights of the scales, from the finest (Wang et al. 2003, as rounded in every implementation).
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -58,9 +61,10 @@ def score(originals: Pictures, decoded: Pictures, masks: Masks | None) -> dict[s
     ms_ssim = ssim.copy()
     scales = scale_count(height, width)
     if scales:
+        scratch = Scratch()
         for part in chunks(originals, 24, _BUDGET):
             faces = None if masks is None else masks[part]
-            ssim[:, part], ms_ssim[:, part] = _similarities(originals[part], decoded[part], faces, scales)
+            ssim[:, part], ms_ssim[:, part] = _similarities(originals[part], decoded[part], faces, scales, scratch)
     return {"1-SSIM": 1.0 - ssim, "1-MS-SSIM": 1.0 - ms_ssim}
 
 
@@ -77,45 +81,53 @@ class _Scale:
     centres: Float32
     face: Float32 | None
 
-    def halved(self) -> _Scale:
+    def halved(self, scratch: Scratch) -> _Scale:
         """Return the next scale: averages of 2 x 2 pixels, an odd last row or column left out."""
-        face = None if self.face is None else _halved(self.face)
-        return _Scale(_halved(self.values), self.centres, face)
+        face = None if self.face is None else _halved(self.face, "face", scratch)
+        return _Scale(_halved(self.values, "values", scratch), self.centres, face)
 
 
-def _halved(array: Float32) -> Float32:
+def _halved(array: Float32, name: str, scratch: Scratch) -> Float32:
     """Average pairs along the first and the last axis."""
-    height, width = array.shape[0] // 2 * 2, array.shape[-1] // 2 * 2
-    rows = array[0:height:2] + array[1:height:2]
-    halved = rows[..., 0:width:2] + rows[..., 1:width:2]
+    height, *planes, width = array.shape[0] // 2, *array.shape[1:-1], array.shape[-1] // 2
+    rows = scratch.array("pairs of rows", (height, *array.shape[1:]))
+    np.add(array[0 : 2 * height : 2], array[1 : 2 * height : 2], out=rows)
+    halved = scratch.array(f"{name} {height} high", (height, *planes, width))
+    np.add(rows[..., 0 : 2 * width : 2], rows[..., 1 : 2 * width : 2], out=halved)
     halved *= np.float32(0.25)
     return halved
 
 
-def _finest_scale(originals: Pictures, decoded: Pictures, masks: Masks | None) -> _Scale:
+def _finest_scale(originals: Pictures, decoded: Pictures, masks: Masks | None, scratch: Scratch) -> _Scale:
     count, height, width, _ = originals.shape
-    values = np.empty((height, 2, count, 3, width), np.float32)
-    # Channels apart and rows outermost: then both filterings are products of large, contiguous matrices.
-    x = originals.transpose(1, 0, 3, 2).astype(np.float32, order="C")
-    y = decoded.transpose(1, 0, 3, 2).astype(np.float32, order="C")
+    values = scratch.array("values", (height, 2, count, 3, width))
+    # Channels apart and rows outermost: then the filter sees one wide picture, and maps are long contiguous lines.
+    x, y = (scratch.array(name, (height, count, 3, width)) for name in ("x", "y"))
+    x[:] = originals.transpose(1, 0, 3, 2)
+    y[:] = decoded.transpose(1, 0, 3, 2)
     np.add(x, y, out=values[:, 0])
     np.subtract(x, y, out=values[:, 1])
     # Rounded, so that the values stay integers and their squares exact.
     centres = np.rint(values.mean(axis=(0, 4), keepdims=True))
     values -= centres
-    face = None if masks is None else masks.transpose(1, 0, 2).astype(np.float32, order="C")
+    face = None
+    if masks is not None:
+        face = scratch.array("face", (height, count, width))
+        face[:] = masks.transpose(1, 0, 2)
     return _Scale(values, centres[0], face)
 
 
-def _similarities(originals: Pictures, decoded: Pictures, masks: Masks | None, scales: int) -> tuple[Float64, Float64]:
+def _similarities(
+    originals: Pictures, decoded: Pictures, masks: Masks | None, scales: int, scratch: Scratch
+) -> tuple[Float64, Float64]:
     """Return SSIM and MS-SSIM of a chunk of n pictures, (1, n) or with masks (2, n)."""
-    scale = _finest_scale(originals, decoded, masks)
+    scale = _finest_scale(originals, decoded, masks, scratch)
     ssim, product = None, None
     for index, weight in enumerate(scale_weights(scales)):
         if index:
-            scale = scale.halved()
+            scale = scale.halved(scratch)
         last = index == scales - 1
-        similarity, structure = _means(scale, similarity=last or index == 0, structure=not last)
+        similarity, structure = _means(scale, scratch, similarity=last or index == 0, structure=not last)
         if ssim is None:
             ssim = similarity
         # A negative mean has no real power; it counts as no likeness at all.
@@ -125,7 +137,7 @@ def _similarities(originals: Pictures, decoded: Pictures, masks: Masks | None, s
     return ssim.mean(axis=-1), product.mean(axis=-1)
 
 
-def _means(scale: _Scale, *, similarity: bool, structure: bool) -> tuple[Float64, Float64]:
+def _means(scale: _Scale, scratch: Scratch, *, similarity: bool, structure: bool) -> tuple[Float64, Float64]:
     """Return the means of the SSIM map and of its contrast-structure part cs: (variants, n, 3) each.
 
     Variants are the whole picture and, if there are masks, the face. One that was not asked for is zero.
@@ -140,50 +152,49 @@ def _means(scale: _Scale, *, similarity: bool, structure: bool) -> tuple[Float64
         areas[1] = centres.sum(axis=(0, 2), dtype=np.float64)
     for start, stop in valid_spans(height):
         weights = None if centres is None else centres[start:stop]
-        mean, variance = _moments(scale.values[start : stop + WINDOW - 1])
-        cs = _ratio(variance, _TWICE_C2)
+        mean, variance = _moments(scale.values[start : stop + WINDOW - 1], scratch)
+        cs = _ratio(variance, _TWICE_C2, scratch.array("cs", variance[:, 0].shape))
         if structure:
             sums[1] += _sums(cs, weights)
         if similarity:
             mean += scale.centres
             mean *= mean
-            cs *= _ratio(mean, _TWICE_C1)
+            cs *= _ratio(mean, _TWICE_C1, scratch.array("l", cs.shape))
             sums[0] += _sums(cs, weights)
     with np.errstate(invalid="ignore"):
         means = sums / areas[..., np.newaxis]
     return means[0], means[1]
 
 
-def _moments(values: Float32) -> tuple[Float32, Float32]:
+def _moments(values: Float32, scratch: Scratch) -> tuple[Float32, Float32]:
     """Return mean and variance in the windows of a strip of rows.
 
-    ``values`` is (h + 10, 2, n, 3, w + 10), each result (h, 2, n, 3, w).
+    ``values`` is (h + 10, 2, n, 3, W), each result (h, 2, n, 3, W); its first and last 5 columns mean nothing.
     """
-    height, *planes, width = values.shape
-    rows = np.empty((height - WINDOW + 1, *planes, width), np.float32)
-    mean = np.empty((height - WINDOW + 1, *planes, width - WINDOW + 1), np.float32)
-    variance = np.empty_like(mean)
-    filter_rows(values, rows)
-    filter_columns(rows, mean)
-    filter_rows(values * values, rows)
-    filter_columns(rows, variance)
-    variance -= mean * mean
+    mean = window_means(values, scratch.array("mean", values.shape))
+    squares = scratch.array("squares", values.shape)
+    np.multiply(values, values, out=squares)
+    variance = window_means(squares, scratch.array("variance", values.shape))
+    squares = squares[: len(mean)]
+    np.multiply(mean, mean, out=squares)
+    variance -= squares
     return mean, variance
 
 
-def _ratio(terms: Float32, constant: np.float32) -> Float32:
-    """Return (s - d + constant) / (s + d + constant) of ``terms`` (h, 2, n, 3, w), which it overwrites."""
+def _ratio(terms: Float32, constant: np.float32, out: Float32) -> Float32:
+    """Return (s - d + constant) / (s + d + constant) of ``terms`` (h, 2, n, 3, W), which it overwrites, in ``out``."""
     s, d = terms[:, 0], terms[:, 1]
     s += constant
-    ratio = s - d
+    np.subtract(s, d, out=out)
     s += d
-    ratio /= s
-    return ratio
+    out /= s
+    return out
 
 
 def _sums(values: Float32, weights: Float32 | None) -> Float64:
-    """Return sums of a map (h, n, 3, w) over pixels, plain and weighted by (h, n, w): (1 or 2, n, 3)."""
-    sums: list[Float32] = [np.einsum("hncw->nc", values)]
+    """Return sums of a map (h, n, 3, W) over its inner columns, plain and weighted (h, n, W - 10): (1 or 2, n, 3)."""
+    inner = values[..., MARGIN : values.shape[-1] - MARGIN]
+    sums: list[Float32] = [np.einsum("hncw->nc", inner)]
     if weights is not None:
-        sums.append(np.einsum("hncw,hnw->nc", values, weights))
+        sums.append(np.einsum("hncw,hnw->nc", inner, weights))
     return np.array(sums, np.float64)
