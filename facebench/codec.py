@@ -43,7 +43,8 @@ class CodecSpec:
     ``rate_setting`` names the setting that steers the rate and ``sweep`` the values of it that draw the
     codec's rate-distortion curve, the one of fewest bytes first. ``budget_setting`` names an int setting, if there
     is one, that makes the codec itself fit each picture into so many bytes. ``trainer`` ("module:function") is
-    what ``facebench train NAME`` calls. ``baseline`` codecs join every run: each other codec is held against
+    what ``facebench train NAME`` calls, and ``parallel_training`` says that several processes may, see
+    :class:`TrainingJob`. ``baseline`` codecs join every run: each other codec is held against
     their curve. ``lossless``
     codecs are not expected to lose anything. ``version`` defaults to that of the distribution that
     brings the codec; raise it when the codec's payloads or pictures change.
@@ -60,6 +61,7 @@ class CodecSpec:
     lossless: bool = False
     version: str = ""
     budget_setting: str | None = None
+    parallel_training: bool = False
 
     def setting(self, name: str) -> Setting | None:
         """Return the setting of that name, or None."""
@@ -163,6 +165,10 @@ class TrainingJob:
     trainer with checkpoints continues them if ``resume``. ``minutes`` limits the training time. ``log`` takes
     one line for the user; ``progress`` a step, the steps in all or None, and figures to show. ``trained_on``
     and ``card()`` (command, seed, data) belong into the weights file.
+
+    Under torchrun a trainer with ``parallel_training`` is called in each process with the same job. They are
+    torch.distributed's default group (gloo); on "cuda" each has a GPU of its own, the current one. ``log`` and
+    ``progress`` of all but the first (rank 0) say nothing, and only the first may write files.
     """
 
     codec: str

@@ -33,6 +33,7 @@ def _learned(name: str, help_text: str) -> CodecSpec:
         sweep=_LATENT_STEPS,
         help=help_text,
         trainer="facebench_codecs.learned:train_learned",
+        parallel_training=True,
     )
 
 
@@ -106,6 +107,7 @@ def facebench_codecs() -> Iterable[CodecSpec]:
             budget_setting="bytes",
             help="learned transform around a PCA, range coder: aligned faces in 10 to 300 bytes",
             trainer="facebench_codecs.facet.train:train_facet",
+            parallel_training=True,
         ),
         _learned("cvae", "convolutional VAE of the student paper, 512 latent values, L1 loss"),
         _learned("dcgan", "DCGAN autoencoder of the student paper, 512 latent values, L1 x 10 + adversarial loss"),

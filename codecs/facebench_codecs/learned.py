@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from facebench import Codec, CodecError, SettingError, TrainingJob, UnsupportedSize, WeightsError, kept_weights_dir
+from facebench_codecs.checkpoint import make_room
 from facebench_codecs.entropy import Quantiles, StaticCoder
 from facebench_codecs.losses import named_loss
 from facebench_codecs.networks import Autoencoder, pictures_to_tensor
+from facebench_codecs.parallel import Processes
 from facebench_codecs.recipe import LATENT_SIDE, Recipe, named_recipe
 from facebench_codecs.training import Progress, run_identity, train
 from facebench_codecs.weights import find_weights, load_weights, save_weights
@@ -38,26 +40,28 @@ class LearnedCodec(Codec):
         """Load ``weights``: a name ("flat", "paper") of shipped or kept ones, or the path of a file."""
         super().__init__(size)
         loaded = load_weights(_weights_path(self.name, weights, size), KIND)
-        side = loaded.meta["side"]
-        if size != (side, side):
-            raise UnsupportedSize(f"{self.name}: these weights are for {side}x{side}, not {size[1]}x{size[0]}")
-        recipe = Recipe.from_dict(loaded.meta["recipe"])
-        self._model = Autoencoder(recipe, side).eval().requires_grad_(False)
         try:
-            state = {
-                k: torch.from_numpy(v) for k, v in loaded.tensors.items() if k.startswith(("encoder.", "decoder."))
-            }
-            self._model.load_state_dict(state)
-        except RuntimeError as error:
-            raise WeightsError(f"{self.name}: weights '{weights}' do not fit their recipe; train them again") from error
-        self._model = self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            side = loaded.meta["side"]
+            if size != (side, side):
+                raise UnsupportedSize(f"{self.name}: these weights are for {side}x{side}, not {size[1]}x{size[0]}")
+            recipe = Recipe.from_dict(loaded.meta["recipe"])
+            model = _loaded_model(recipe, size[0], loaded.tensors)
+            dimensions = recipe.latent_channels * LATENT_SIDE**2
+            noise = loaded.tensors["latent.scale"]
+            if (noise.dtype, noise.shape) != (np.float32, (dimensions,)) or not np.isfinite(noise).all():
+                raise ValueError(f"the latent's noise is {noise.dtype} {noise.shape}, or not finite")
+            quantiles = Quantiles.unpack(loaded.tensors, dimensions)
+        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, SettingError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise WeightsError(
+                f"{self.name}: weights '{weights}' do not fit their recipe ({why}); train them again"
+            ) from error
+        self._model = model.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = "cpu"
         self._shape = (recipe.latent_channels, LATENT_SIDE, LATENT_SIDE)
         self._float32 = latent == "float32"
-        self._steps = loaded.tensors["latent.scale"] * np.float32(step)
-        self._coder = StaticCoder.for_step(
-            Quantiles(loaded.tensors["quantiles.positions"], loaded.tensors["quantiles.units"]), step
-        )
+        self._steps = noise * np.float32(step)
+        self._coder = StaticCoder.for_step(quantiles, step)
         self.weights_bytes = loaded.bytes_of("decoder.", "latent.", "quantiles.")
         self.weights_digest = loaded.digest
         self.trained_on = loaded.trained_on
@@ -117,6 +121,19 @@ class Dcgan(LearnedCodec):
     name = "dcgan"
 
 
+def _loaded_model(recipe: Recipe, side: int, tensors: Mapping[str, NDArray[Any]]) -> Autoencoder:
+    """Return the network in a weights file; raises ValueError, TypeError or RuntimeError if it is another one's."""
+    state = {name: torch.from_numpy(t) for name, t in tensors.items() if name.startswith(("encoder.", "decoder."))}
+    # Without memory of its own: a damaged recipe may name a network of any size.
+    with torch.device("meta"):
+        model = Autoencoder(recipe, side).eval()
+    for name, tensor in model.state_dict().items():
+        if name in state and state[name].dtype != tensor.dtype:
+            raise ValueError(f"{name} is {state[name].dtype}")
+    model.load_state_dict(state, assign=True)
+    return model
+
+
 def _weights_path(codec: str, weights: str, size: tuple[int, int]) -> Path:
     if weights.endswith(".safetensors"):
         return Path(weights)
@@ -133,9 +150,11 @@ def _weights_path(codec: str, weights: str, size: tuple[int, int]) -> Path:
 def train_learned(job: TrainingJob) -> Path:
     """Train ``job.codec`` by its recipe ("flat" unless ``job.recipe``) and write its weights; returns their path.
 
-    A checkpoint lies beside the weights file. Raises :class:`facebench.SettingError` on a wrong option, a
-    size that is not 4 times a power of two, or a checkpoint that is there when ``job.resume`` is not set.
+    A checkpoint lies beside the weights file. Of several processes (:mod:`facebench_codecs.parallel`) only the
+    first writes. Raises :class:`facebench.SettingError` on a wrong option, a size that is not 4 times a power of
+    two, more processes than a batch has pictures, or a checkpoint that is there when ``job.resume`` is not set.
     """
+    processes = Processes.started(job.device)
     name = f"{job.codec}-{job.recipe or 'flat'}"
     recipe = named_recipe(name)
     if job.loss is not None:
@@ -150,11 +169,11 @@ def train_learned(job: TrainingJob) -> Path:
         raise SettingError(
             f"{job.codec} trains in batches of {recipe.batch_size}; {len(job.train)} pictures are too few"
         )
+    processes.check_batch(recipe.batch_size)
     out = job.out or kept_weights_dir() / f"{name}-{side}.safetensors"
     checkpoint = out.with_suffix(".checkpoint")
-    if checkpoint.is_file() and not job.resume:
-        raise SettingError(f"{checkpoint} is there: --resume continues it, or remove it to start again")
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    if processes.first:
+        make_room(checkpoint, job.resume)
 
     def report(step: Progress) -> None:
         figures = {"loss": step.loss, "images/s": step.pictures_per_second}
@@ -172,7 +191,10 @@ def train_learned(job: TrainingJob) -> Path:
         identity=run_identity(recipe, job.seed, job.train.digest, job.valid.digest),
         time_limit=math.inf if job.minutes is None else job.minutes * 60,
         report=report,
+        processes=processes,
     )
+    if not processes.first:
+        return out
     job.log(f"stopped {done.stopped} ({done.steps} steps, {done.seconds / 60:.1f} minutes)")
     means, scale = _latent_statistics(done.model, [job.train.images, job.valid.images], job.device)
     quantiles = Quantiles.fit(means / scale)
@@ -189,6 +211,7 @@ def train_learned(job: TrainingJob) -> Path:
         "steps": done.steps,
         "seconds": round(done.seconds),
         "stopped": done.stopped,
+        "processes": done.processes,
         "curve": asdict(done.curve),
     }
     save_weights(out, tensors, meta, card)

@@ -1,7 +1,7 @@
 """The training loop of the learned codecs, with checkpoints that resume to the same curve.
 
 Batches, latent noise and mirroring of step ``s`` depend only on the seed and ``s``, so a run that was killed
-and resumed takes the same steps as one that was not.
+and resumed takes the same steps as one that was not, and several processes take those of one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from facebench_codecs.checkpoint import load_checkpoint, save_checkpoint
 from facebench_codecs.losses import named_loss
 from facebench_codecs.networks import Autoencoder, Discriminator, pictures_to_tensor
+from facebench_codecs.parallel import ALONE, Processes
 from facebench_codecs.recipe import Recipe
 
 #: Validation losses are compared over the last fifth of the steps; "flat" is less than 0.5 % better.
@@ -60,21 +61,25 @@ class Progress:
 
 @dataclass
 class Trained:
-    """The result of a training run; ``stopped`` says why it ended."""
+    """The result of a training run; ``stopped`` says why it ended, ``processes`` in how many it was trained, one
+    number after the other."""
 
     model: Autoencoder
     curve: Curve
     steps: int
     seconds: float
     stopped: str
+    processes: list[int]
 
 
 class _Run:
     """The state that a checkpoint holds: networks, optimisers, curve and counters."""
 
-    def __init__(self, recipe: Recipe, side: int, seed: int, device: str) -> None:
+    def __init__(self, recipe: Recipe, side: int, seed: int, device: str, processes: Processes) -> None:
         torch.manual_seed(seed)
-        self.model = Autoencoder(recipe, side).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = Autoencoder(recipe, side)
+        processes.share_batch_norm(model)
+        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator: Discriminator | None = None
         betas = (recipe.adam_beta1, 0.999)
         self.optimizers = [torch.optim.Adam(self.model.parameters(), recipe.learning_rate, betas)]
@@ -86,6 +91,8 @@ class _Run:
         self.seconds = 0.0
         self.drops: list[int] = []  # steps at which the learning rate was lowered
         self.best: dict[str, Tensor] = {}  # the model's state at its lowest validation loss
+        self.processes: list[int] = []  # in how many the steps were taken
+        processes.copy_first(*self.networks())
 
     def networks(self) -> list[nn.Module]:
         return [self.model] if self.discriminator is None else [self.model, self.discriminator]
@@ -97,13 +104,15 @@ class _Run:
             "seconds": self.seconds,
             "drops": self.drops,
             "curve": asdict(self.curve),
+            "processes": self.processes,
         }
         save_checkpoint(path, self.networks(), self.optimizers, self.best, counters)
 
-    def load(self, path: Path, identity: str) -> None:
-        self.best, counters = load_checkpoint(path, self.networks(), self.optimizers, identity)
+    def load(self, path: Path, identity: str, processes: Processes) -> None:
+        self.best, counters = load_checkpoint(path, self.networks(), self.optimizers, identity, processes)
         self.curve = Curve(**counters["curve"])
         self.step, self.seconds, self.drops = counters["step"], counters["seconds"], counters["drops"]
+        self.processes = counters.get("processes", [1])  # older checkpoints are of one
 
 
 def run_identity(recipe: Recipe, seed: int, train_digest: str, valid_digest: str) -> str:
@@ -164,19 +173,21 @@ def train(
     identity: str,
     time_limit: float = math.inf,
     report: Callable[[Progress], None] = lambda progress: None,
+    processes: Processes = ALONE,
 ) -> Trained:
     """Train ``recipe`` on ``pictures``, watched on ``validation``; both (N, S, S, 3) uint8.
 
     An existing ``checkpoint`` of the same ``identity`` is continued; it is rewritten every minute and at the
     end. With ``recipe.epochs`` None it runs until the validation loss is flat at the lowest learning rate, or
     ``time_limit`` seconds of training have passed, and the result is the model of the lowest validation loss;
-    otherwise it is the last one (the paper stopped at its epochs, whatever the loss). Raises
-    :class:`facebench.WeightsError` on a checkpoint that does not fit.
+    otherwise it is the last one (the paper stopped at its epochs, whatever the loss). Several ``processes`` call
+    this alike; only the first one validates and writes. Raises :class:`facebench.WeightsError` on a checkpoint
+    that does not fit.
     """
     side = pictures.shape[1]
-    run = _Run(recipe, side, seed, device)
-    if checkpoint.is_file():
-        run.load(checkpoint, identity)
+    run = _Run(recipe, side, seed, device, processes)
+    if processes.numbers_of_first(checkpoint.is_file())[0]:
+        run.load(checkpoint, identity, processes)
     per_epoch = max(1, len(pictures) // recipe.batch_size)
     total = recipe.epochs * per_epoch if recipe.epochs is not None else None
     validate_every = min(per_epoch, 200)
@@ -197,28 +208,34 @@ def train(
         rate = recipe.learning_rate * RATE_DROP ** len(run.drops)
         for optimizer in run.optimizers:
             optimizer.param_groups[0]["lr"] = rate
+        # Drawn for the whole batch, whatever this process's share of it.
         draw = torch.Generator().manual_seed(seed * 1_000_003 + run.step)
-        batch = pictures_to_tensor(pictures[indices], device)
+        share, weight = processes.share(len(indices)), processes.weight(len(indices))
+        batch = pictures_to_tensor(pictures[indices[share]], device)
         if recipe.mirror:
-            flip = torch.rand(len(batch), generator=draw) < 0.5
+            flip = (torch.rand(len(indices), generator=draw) < 0.5)[share]
             batch[flip] = batch[flip].flip(3)
-        shape = (len(batch), recipe.latent_channels, 4, 4)
-        noise = torch.randn(shape, generator=draw).to(device)
+        shape = (len(indices), recipe.latent_channels, 4, 4)
+        noise = torch.randn(shape, generator=draw)[share].to(device)
         reconstruction, mean, log_variance = run.model(batch, noise)
         loss = recipe.loss_weight * loss_of(reconstruction, batch) + recipe.kl_weight * _kl(mean, log_variance)
         if run.discriminator is not None:
-            discriminator_sum += _discriminator_step(run, batch, reconstruction.detach())
+            discriminator_sum += _discriminator_step(run, batch, reconstruction.detach(), weight, processes)
             run.discriminator.requires_grad_(False)
             logits = run.discriminator(reconstruction)
             loss = loss + binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
         run.optimizers[0].zero_grad(set_to_none=True)
+        loss = loss * weight
         loss.backward()
+        whole_loss = processes.sum_gradients(run.model.parameters(), loss)
         run.optimizers[0].step()
         run.step += 1
-        loss_sum += loss.item()
+        run.processes = processes.after(run.processes)
+        loss_sum += whole_loss
         valid = None
         if run.step % validate_every == 0 or run.step == total:
-            valid, nats = _validate(run, recipe, validation, device)
+            found = _validate(run, recipe, validation, device) if processes.first else (0.0, 0.0)
+            valid, nats = processes.numbers_of_first(*found)
             since = run.step - last_entry
             run.curve.steps.append(run.step)
             run.curve.train.append(loss_sum / since)
@@ -233,29 +250,33 @@ def train(
                 run.drops.append(run.step)
         now = time.monotonic()
         run.seconds += now - clock
-        report(Progress(run.step, total, loss.item(), valid, len(batch) / max(now - clock, 1e-9)))
+        if valid is not None:
+            run.seconds = processes.numbers_of_first(run.seconds)[0]  # or not all might stop at the time limit
+        report(Progress(run.step, total, whole_loss, valid, len(indices) / max(now - clock, 1e-9)))
         clock = now
         # Only where the running sums are empty: a resumed curve is then the same as an undisturbed one.
-        if valid is not None and now - last_save > CHECKPOINT_SECONDS:
+        if processes.first and valid is not None and now - last_save > CHECKPOINT_SECONDS:
             run.save(checkpoint, identity)
             last_save = now
-    run.save(checkpoint, identity)
+    if processes.first:
+        run.save(checkpoint, identity)
     if run.best:
         run.model.load_state_dict(run.best)
     run.model.eval()
-    return Trained(run.model, run.curve, run.step, run.seconds, stopped)
+    return Trained(run.model, run.curve, run.step, run.seconds, stopped, run.processes)
 
 
-def _discriminator_step(run: _Run, real: Tensor, fake: Tensor) -> float:
+def _discriminator_step(run: _Run, real: Tensor, fake: Tensor, weight: float, processes: Processes) -> float:
     assert run.discriminator is not None
     run.discriminator.requires_grad_(True)
     logits = run.discriminator(torch.cat([real, fake]))
     target = torch.cat([torch.ones(len(real)), torch.zeros(len(fake))]).to(logits.device)
-    loss = binary_cross_entropy_with_logits(logits, target)
+    loss = binary_cross_entropy_with_logits(logits, target) * weight
     run.optimizers[1].zero_grad(set_to_none=True)
     loss.backward()
+    whole_loss = processes.sum_gradients(run.discriminator.parameters(), loss)
     run.optimizers[1].step()
-    return loss.item()
+    return whole_loss
 
 
 def _is_flat_since(run: _Run) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from facebench import TrainedOn, WeightsError, kept_weights_dir
 
@@ -49,25 +52,59 @@ def find_weights(name: str, side: int) -> Path | None:
 
 
 def save_weights(path: Path, tensors: dict[str, NDArray[Any]], meta: dict[str, Any], card: dict[str, Any]) -> None:
-    """Write ``path`` and, beside it with the suffix .json, the card: ``meta``, the digest and how it was made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, {"facebench": json.dumps(meta)})
-    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    temporary.chmod(0o644)
-    temporary.replace(path)
-    whole = {"sha256": digest, "bytes": path.stat().st_size, **meta, **card}
-    temporary = path.with_name(f".{path.stem}.json.tmp")
-    temporary.write_text(json.dumps(whole, indent=1) + "\n")
-    temporary.replace(path.with_suffix(".json"))
+    """Write ``path`` and, beside it with the suffix .json, the card: ``meta``, the digest and how it was made.
+
+    Raises :class:`facebench.WeightsError` if the disk does not take both; what was there is then as it was.
+    """
+    data = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"facebench": json.dumps(meta)})
+    whole = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), **meta, **card}
+    write_files({path: data, path.with_suffix(".json"): (json.dumps(whole, indent=1) + "\n").encode()})
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write all of ``files`` or none, each whole and so that it outlasts a loss of power.
+
+    All but the first describe it: even if this process is killed they are never there with another's. Raises
+    :class:`facebench.WeightsError` if the disk does not take them.
+    """
+    first, *descriptions = files
+    temporaries: dict[Path, Path] = {}
+    try:
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            temporaries[path] = Path(name)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        for description in descriptions:
+            description.unlink(missing_ok=True)
+        for path, temporary in temporaries.items():
+            temporary.chmod(0o644)
+            temporary.replace(path)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else error
+        raise WeightsError(f"cannot write {first}: {why}; free some space there, or choose another place") from error
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
 
 
 def load_weights(path: Path, kind: str) -> Weights:
-    """Read ``path``; raises :class:`facebench.WeightsError` if it is missing, damaged or not of ``kind``."""
+    """Read ``path``; raises :class:`facebench.WeightsError` if it is missing, damaged or not of ``kind``.
+
+    Damaged are also weights that do not have the digest in the card beside them. Without a card, as when only the
+    weights were copied, that is not noticed.
+    """
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; make one with 'facebench train'")
+    shipped = Path(str(resources.files("facebench_codecs"))) in path.parents
+    again = "install facebench again" if shipped else "train or copy them again"
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if _told_digest(path) not in (None, digest):
+            raise ValueError(f"their SHA-256 is not the one in {path.with_suffix('.json').name}")
         with safe_open(path, "numpy") as file:
             meta = json.loads((file.metadata() or {})["facebench"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -81,9 +118,18 @@ def load_weights(path: Path, kind: str) -> Weights:
             frozenset(told.get("identities", ())),
         )
     except Exception as error:
-        raise WeightsError(
-            f"weights {path} are damaged or not facebench's ({error}); train or copy them again"
-        ) from None
+        raise WeightsError(f"weights {path} are damaged or not facebench's ({error}); {again}") from None
     if found != kind:
         raise WeightsError(f"weights {path} are for '{found}', not for '{kind}'")
     return Weights(tensors, meta, digest, trained_on)
+
+
+def _told_digest(path: Path) -> str | None:
+    """Return the digest in the card of the weights ``path``, or None without a card; ValueError if that is none."""
+    card = path.with_suffix(".json")
+    try:
+        return str(json.loads(card.read_bytes())["sha256"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"their card {card.name} cannot be read: {error!r}") from error

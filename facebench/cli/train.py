@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from facebench.cli.options import (
     quiet_option,
     registry_with_notes,
 )
+from facebench.cli.torchrun import Process, this_process
 
 if TYPE_CHECKING:
     from facebench.data.choose import DataOptions
@@ -58,45 +60,64 @@ def train_command(
 ) -> None:
     """Train CODEC (cvae, dcgan, facet, eigenfaces, ...) on the train split, watched on the valid split.
 
-    Kill it at any time: --resume continues from the last checkpoint to the same curve.
+    Kill it at any time: --resume continues from the last checkpoint to the same curve. On several GPUs and machines:
+    torchrun ... -m facebench train CODEC ..., see codecs/README.md.
     """
     from facebench.codec import TrainingJob
     from facebench.data.choose import DataOptions
     from facebench.errors import SettingError
     from facebench.plugins import load_object
 
-    registry = registry_with_notes(quiet)
-    spec = registry.codec(codec)
-    if spec.trainer is None:
-        raise SettingError(f"codec '{codec}' has nothing to train")
-    if out is not None and out.suffix != ".safetensors":
-        raise SettingError(f"--out {out}: a weights file ends in .safetensors")
-    options = DataOptions(data, split, crop, size, filter)
-    train, valid = _training_sets(options, registry, quiet)
-    progress = _ProgressBar(codec, quiet)
-    job = TrainingJob(
-        codec=codec,
-        train=train,
-        valid=valid,
-        seed=seed,
-        device=device or _best_device(),
-        command=command_line(),
-        trained_on=_trained_on(train, valid),
-        out=out,
-        recipe=recipe,
-        loss=loss,
-        epochs=epochs,
-        minutes=minutes,
-        resume=resume,
-        log=lambda line: note(line, quiet),
-        progress=progress,
-    )
-    path = load_object(spec.trainer)(job)
-    progress.close()
-    note(f"weights written to {path}; use them as '{codec}:weights={path}'", quiet)
+    with this_process() as process:
+        quiet = quiet or not process.first
+        registry = registry_with_notes(quiet)
+        spec = registry.codec(codec)
+        if spec.trainer is None:
+            raise SettingError(f"codec '{codec}' has nothing to train")
+        if process.count > 1 and not spec.parallel_training:
+            raise SettingError(f"{codec} trains in one process: run 'facebench train {codec}' without torchrun")
+        if out is not None and out.suffix != ".safetensors":
+            raise SettingError(f"--out {out}: a weights file ends in .safetensors")
+        chosen_device = _choose_device(device, process)
+        options = DataOptions(data, split, crop, size, filter)
+        train, valid = _training_sets(options, registry, quiet, process)
+        progress = _ProgressBar(codec, quiet)
+        job = TrainingJob(
+            codec=codec,
+            train=train,
+            valid=valid,
+            seed=seed,
+            device=chosen_device,
+            command=command_line(),
+            trained_on=_trained_on(train, valid),
+            out=out,
+            recipe=recipe,
+            loss=loss,
+            epochs=epochs,
+            minutes=minutes,
+            resume=resume,
+            log=lambda line: note(line, quiet),
+            progress=progress,
+        )
+        path = load_object(spec.trainer)(job)
+        progress.close()
+        note(f"weights written to {path}; use them as '{codec}:weights={path}'", quiet)
 
 
-def _training_sets(options: DataOptions, registry: Registry, quiet: bool) -> tuple[ImageSet, ImageSet]:
+def _training_sets(
+    options: DataOptions, registry: Registry, quiet: bool, process: Process
+) -> tuple[ImageSet, ImageSet]:
+    """Return the training and the validation pictures; on each machine one process prepares them for the others."""
+    from facebench.errors import DataError
+
+    train, valid = process.in_turn(lambda: _prepared_sets(options, registry, quiet))
+    digests = f"{train.digest} {valid.digest}"
+    if process.as_first("digests", digests) != digests:
+        raise DataError(f"the pictures of {platform.node()} are not those of the first machine: their digests differ")
+    return train, valid
+
+
+def _prepared_sets(options: DataOptions, registry: Registry, quiet: bool) -> tuple[ImageSet, ImageSet]:
     from facebench.data.choose import named_set
     from facebench.errors import DataError
 
@@ -125,10 +146,28 @@ def _trained_on(train: ImageSet, valid: ImageSet) -> dict[str, Any]:
     return told
 
 
-def _best_device() -> str:
+def _choose_device(device: str | None, process: Process) -> str:
+    """Return ``device``, or cuda where there is one; of several processes, each takes the GPU of its LOCAL_RANK."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    from facebench.errors import SettingError
+
+    chosen = process.as_first("device", device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        parsed = torch.device(chosen)
+    except RuntimeError:
+        raise SettingError(f"--device {chosen}: no such device; use cpu or cuda") from None
+    if parsed.type != "cuda":
+        return chosen
+    if not torch.cuda.is_available():
+        raise SettingError(f"--device {chosen}: torch finds no GPU here; leave it out, or install torch for CUDA")
+    if process.count > 1:
+        if parsed.index is not None:
+            raise SettingError(f"--device {chosen}: torchrun's processes take a GPU each; write --device cuda")
+        if process.local_rank >= (count := torch.cuda.device_count()):
+            raise SettingError(f"{platform.node()} has GPUs for {count} processes: start --nproc-per-node {count}")
+        torch.cuda.set_device(process.local_rank)
+    return chosen
 
 
 class _ProgressBar:

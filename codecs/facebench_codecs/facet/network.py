@@ -10,7 +10,7 @@ ANCHORS rates, interpolated linearly in between.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ from facebench_codecs.facet.colour import (
 #: Rates between which everything rate-dependent is interpolated.
 ANCHORS = 8
 GRID = 16
+# More than any size of a network.
+_LARGEST = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,19 @@ class Shape:
     def patch_values(self) -> int:
         """Values of luma and chroma that one cell of the 16x16 grid holds."""
         return 3 * (self.side // GRID) ** 2 // 2
+
+    def check(self, tensors: int) -> None:
+        """Raise ValueError unless these can be the sizes of networks that have so many tensors."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.startswith("step_"):
+                sound = isinstance(value, int | float) and 0 < value < math.inf
+            else:
+                sound = type(value) is int and 0 < value < _LARGEST
+            if not sound:
+                raise ValueError(f"{field.name} is {value!r:.40}")
+        if self.side % (2 * GRID) or self.analysis_blocks + self.synthesis_blocks + self.deep_blocks > tensors:
+            raise ValueError("the description is of other networks")
 
 
 #: Coefficients that tell a face from another picture.

@@ -63,7 +63,10 @@ class Codebook:
     @classmethod
     def unpack(cls, tensors: Mapping[str, NDArray[Any]], prefix: str, dimensions: int) -> Codebook:
         """Read what :meth:`pack` made for so many values; raises KeyError or ValueError on anything else."""
-        ends = np.cumsum(tensors[f"{prefix}lengths"].astype(int))
+        lengths = tensors[f"{prefix}lengths"].astype(int)
+        if not len(lengths) or lengths.min() < 1 or lengths.max() > 2 * REACH + 1:
+            raise ValueError("a table has too many symbols, or none")
+        ends = np.cumsum(lengths)
         parts = np.split(tensors[f"{prefix}frequencies"].astype(np.int64), ends[:-1])
         if any(part.sum() != TOTAL or part.min() < 1 for part in parts):
             raise ValueError("a table's frequencies are not positive or have the wrong sum")

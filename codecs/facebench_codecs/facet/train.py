@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from facebench import SettingError, TrainingJob, WeightsError, kept_weights_dir
+from facebench_codecs.checkpoint import make_room
 from facebench_codecs.facet.basis import Basis, principal_components
 from facebench_codecs.facet.colour import planes_to_vector, rgb_to_planes
 from facebench_codecs.facet.network import Facet, Shape, hat
 from facebench_codecs.facet.recipe import FacetRecipe, named_recipe
-from facebench_codecs.facet.recogniser import train_recogniser
+from facebench_codecs.facet.recogniser import Recogniser, train_recogniser
 from facebench_codecs.facet.tables import RATES, USUAL, Codebook, fit_codebook, linear_step
 from facebench_codecs.facet.training import CURVE_RATES, run_identity, train_facet_network
 from facebench_codecs.facet.weights import (
@@ -33,6 +34,7 @@ from facebench_codecs.facet.weights import (
     tune_tensors,
 )
 from facebench_codecs.networks import pictures_to_tensor
+from facebench_codecs.parallel import Processes
 from facebench_codecs.weights import find_weights, load_weights, save_weights
 
 #: Pictures of each split that the tables of one rate are fitted to.
@@ -44,20 +46,26 @@ def train_facet(job: TrainingJob) -> Path:
 
     A recipe that starts from nothing fits the linear transform and begins the file anew; one that starts from
     another tune is added to the tunes of the file that holds it. A
-    checkpoint lies beside the file. Raises :class:`facebench.SettingError` on a wrong option.
+    checkpoint lies beside the file. Of several processes (:mod:`facebench_codecs.parallel`) only the first reads
+    and writes files. Raises :class:`facebench.SettingError` on a wrong option, or more processes than a batch has
+    pictures.
     """
+    processes = Processes.started(job.device)
     if job.loss is not None or job.epochs is not None:
         raise SettingError("facet's recipes say the loss and the steps: choose one with --recipe, leave these out")
     side = job.train.size[0]
     recipe = named_recipe(job.recipe or "ssim", side)
     out = job.out or kept_weights_dir() / f"facet-{side}.safetensors"
     checkpoint = out.with_name(f"{out.stem}-{recipe.tune}.checkpoint")
-    if checkpoint.is_file() and not job.resume:
-        raise SettingError(f"{checkpoint} is there: --resume continues it, or remove it to start again")
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    kept = _kept(out, side) if recipe.start else None
-    basis, network, start_digest = _start(recipe, kept, job)
-    features = _recogniser(job, checkpoint) if recipe.identity else None
+    processes.check_batch(recipe.batch_size)
+    start = None
+    if processes.first:
+        make_room(checkpoint, job.resume)
+        start = _start(recipe, _kept(out, side) if recipe.start else None, job)
+    network = Facet(recipe.shape) if start is None else start.network
+    processes.copy_first(network)
+    features = _recogniser(job, checkpoint, processes) if recipe.identity else None
+    identity = run_identity(recipe, job.seed, job.train.digest, job.valid.digest, start.digest if start else "")
 
     def report(step: int, loss: float, valid: float | None, speed: float) -> None:
         figures = {"loss": loss, "images/s": speed}
@@ -73,27 +81,34 @@ def train_facet(job: TrainingJob) -> Path:
         seed=job.seed,
         device=job.device,
         checkpoint=checkpoint,
-        identity=run_identity(recipe, job.seed, job.train.digest, job.valid.digest, start_digest),
+        identity=identity,
         features=features,
         time_limit=math.inf if job.minutes is None else job.minutes * 60,
         report=report,
+        processes=processes,
     )
+    if start is None:
+        return out
+    kept = start.kept
     job.log(f"stopped {done.stopped} ({done.seconds / 60:.1f} minutes); fitting the tables")
     codebook = fit_tables(done.network, job.train.images, job.valid.images, job.device)
     tensors = {} if kept is None else load_weights(kept, KIND).tensors
     tensors = {name: t for name, t in tensors.items() if not name.startswith(f"{recipe.tune}.")}
     if kept is None:
-        tensors |= basis_tensors(basis) | linear_tensors(*fit_linear_tables(done.network, job.train.images, job.device))
+        tensors |= basis_tensors(start.basis) | linear_tensors(
+            *fit_linear_tables(done.network, job.train.images, job.device)
+        )
     tensors |= tune_tensors(recipe.tune, done.network, codebook)
     meta = {"kind": KIND, "side": side, "shape": asdict(recipe.shape), "trained_on": job.trained_on}
     told = {
         **job.card(),
         "recipe": asdict(recipe),
-        "started_from": start_digest,
+        "started_from": start.digest,
         "parameters": sum(p.numel() for p in done.network.parameters()),
         "steps": done.steps,
         "seconds": round(done.seconds),
         "stopped": done.stopped,
+        "processes": done.processes,
         "curve_rates": CURVE_RATES,
         "curve": asdict(done.curve),
     }
@@ -109,15 +124,24 @@ def _kept(out: Path, side: int) -> Path:
     return found
 
 
-def _start(recipe: FacetRecipe, kept: Path | None, job: TrainingJob) -> tuple[Basis, Facet, str]:
-    """Return the linear transform, the network to train, and a digest of the weights it starts from."""
+@dataclass(frozen=True)
+class _Start:
+    """The linear transform, the network to train, and the file of the weights it starts from and their digest."""
+
+    basis: Basis
+    network: Facet
+    kept: Path | None
+    digest: str
+
+
+def _start(recipe: FacetRecipe, kept: Path | None, job: TrainingJob) -> _Start:
     torch.manual_seed(job.seed)
     if kept is None:
         job.log("fitting the principal components")
         # As the weights file will hold it: what training sees is what the codec uses.
         tensors = basis_tensors(principal_components(job.train.images, recipe.shape.components))
         basis = read_basis(tensors, recipe.shape.side)
-        return basis, make_network(recipe.shape, basis), ""
+        return _Start(basis, make_network(recipe.shape, basis), None, "")
     loaded = load_weights(kept, KIND)
     shape = Shape(**loaded.meta["shape"])
     if shape != recipe.shape:
@@ -127,23 +151,31 @@ def _start(recipe: FacetRecipe, kept: Path | None, job: TrainingJob) -> tuple[Ba
     network.load_state_dict(load_tuned(kept, recipe.start).network.state_dict())
     started = {n: t for n, t in loaded.tensors.items() if n.startswith(f"{recipe.start}.")}
     digest = hashlib.sha256(b"".join(started[name].tobytes() for name in sorted(started))).hexdigest()
-    return basis, network, digest
+    return _Start(basis, network, kept, digest)
 
 
-def _recogniser(job: TrainingJob, checkpoint: Path) -> Callable[[Tensor], Tensor]:
+def _recogniser(job: TrainingJob, checkpoint: Path, processes: Processes) -> Callable[[Tensor], Tensor]:
+    """Return the recogniser, trained by the first process alone: it is small and trained once."""
     identities = job.train.identities
     if identities is None:
         raise SettingError("tune 'identity' needs pictures whose identities are known, such as CelebA's")
-    job.log("training the recogniser")
-    return train_recogniser(
-        job.train.images,
-        identities,
-        seed=job.seed,
-        device=job.device,
-        checkpoint=checkpoint.with_name(f"{checkpoint.stem}-recogniser.checkpoint"),
-        identity=job.train.digest,
-        log=job.log,
-    )
+    network: Callable[[Tensor], Tensor]
+    if processes.first:
+        job.log("training the recogniser")
+        network = train_recogniser(
+            job.train.images,
+            identities,
+            seed=job.seed,
+            device=job.device,
+            checkpoint=checkpoint.with_name(f"{checkpoint.stem}-recogniser.checkpoint"),
+            identity=job.train.digest,
+            log=job.log,
+        )
+    else:
+        network = Recogniser(job.train.size[0]).to(job.device).eval().requires_grad_(False)
+    assert isinstance(network, Recogniser)
+    processes.copy_first(network)
+    return network
 
 
 def _told_tunes(kept: Path | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """facet's training loop, with checkpoints that resume to the same steps.
 
-Batches, rates, noise and augmentation of step ``s`` depend only on the seed and ``s``.
+Batches, rates, noise and augmentation of step ``s`` depend only on the seed and ``s``, whatever the number of
+processes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from facebench_codecs.facet.rate import LogisticMixture
 from facebench_codecs.facet.recipe import FacetRecipe
 from facebench_codecs.losses import one_minus_ssim
 from facebench_codecs.networks import pictures_to_tensor
+from facebench_codecs.parallel import ALONE, Processes
 
 EVALUATE_EVERY = 1000
 #: Rates and number of validation pictures that the curve is made of.
@@ -51,13 +53,15 @@ class FacetCurve:
 
 @dataclass
 class FacetTrained:
-    """The network of averaged weights, and how it was trained; ``stopped`` says why it ended."""
+    """The network of averaged weights, and how it was trained; ``stopped`` says why it ended, ``processes`` in how
+    many it was trained, one number after the other."""
 
     network: Facet
     curve: FacetCurve
     steps: int
     seconds: float
     stopped: str
+    processes: list[int]
 
 
 def run_identity(recipe: FacetRecipe, seed: int, train_digest: str, valid_digest: str, start_digest: str) -> str:
@@ -79,12 +83,14 @@ def train_facet_network(
     features: Callable[[Tensor], Tensor] | None = None,
     time_limit: float = math.inf,
     report: Callable[[int, float, float | None, float], None] = lambda step, loss, valid, speed: None,
+    processes: Processes = ALONE,
 ) -> FacetTrained:
     """Train ``network`` by ``recipe`` on ``pictures``, watched on ``validation``; both (N, S, S, 3) uint8.
 
     ``features`` maps pictures to the recogniser's (N, F) unit vectors. An existing ``checkpoint`` of the same
     ``identity`` is continued; it is rewritten at each evaluation. ``report`` gets the step, its loss, the mean
-    validation 1-SSIM where there is one, and pictures per second. Raises :class:`facebench.WeightsError` on a
+    validation 1-SSIM where there is one, and pictures per second. Several ``processes`` call this alike, with the
+    same ``network``; only the first one evaluates and writes. Raises :class:`facebench.WeightsError` on a
     checkpoint that does not fit.
     """
     network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -92,28 +98,37 @@ def train_facet_network(
     trained = _Trained(network, prior, recipe)
     curve = FacetCurve()
     step, seconds = 0, 0.0
-    if checkpoint.is_file():
-        trained.average, counters = load_checkpoint(checkpoint, [network, prior], [trained.optimizer], identity)
+    counts: list[int] = []  # in how many processes the steps were taken
+    if processes.numbers_of_first(checkpoint.is_file())[0]:
+        trained.average, counters = load_checkpoint(
+            checkpoint, [network, prior], [trained.optimizer], identity, processes
+        )
         curve, step, seconds = FacetCurve(**counters["curve"]), counters["step"], counters["seconds"]
+        counts = counters.get("processes", [1])  # older checkpoints are of one
     clock = time.monotonic()
     stopped = f"after {recipe.steps} steps"
     while step < recipe.steps:
-        loss = _step(trained, pictures, seed, step, device, features)
+        loss = _step(trained, pictures, seed, step, device, features, processes)
         step += 1
+        counts = processes.after(counts)
         now = time.monotonic()
         seconds, speed, clock = seconds + now - clock, recipe.batch_size / max(now - clock, 1e-9), now
         valid = None
         if step % EVALUATE_EVERY == 0 or step == recipe.steps:
-            valid = _evaluate(trained, validation[:_CURVE_PICTURES], step, device, curve)
-            counters = {"identity": identity, "step": step, "seconds": seconds, "curve": asdict(curve)}
-            save_checkpoint(checkpoint, [network, prior], [trained.optimizer], trained.average, counters)
+            valid = 0.0
+            if processes.first:
+                valid = _evaluate(trained, validation[:_CURVE_PICTURES], step, device, curve)
+                counters = {"identity": identity, "step": step, "seconds": seconds, "curve": asdict(curve)}
+                counters["processes"] = counts
+                save_checkpoint(checkpoint, [network, prior], [trained.optimizer], trained.average, counters)
+            valid, seconds = processes.numbers_of_first(valid, seconds)
             clock = time.monotonic()
         report(step, loss, valid, speed)
         if valid is not None and seconds > time_limit:
             stopped = f"at the time limit of {time_limit / 60:.0f} minutes"
             break
     network.load_state_dict(trained.average, strict=False)
-    return FacetTrained(network.eval(), curve, step, seconds, stopped)
+    return FacetTrained(network.eval(), curve, step, seconds, stopped, counts)
 
 
 class _Trained:
@@ -153,44 +168,45 @@ def _step(
     step: int,
     device: str,
     features: Callable[[Tensor], Tensor] | None,
+    processes: Processes,
 ) -> float:
-    """Take one step; returns its loss."""
+    """Take one step; returns its loss. All that is random is drawn for the whole batch, then each takes its share."""
     recipe = trained.recipe
+    share = processes.share(recipe.batch_size)
     draw = torch.Generator().manual_seed(seed * 1_000_003 + step)
     chosen = torch.randint(0, len(pictures), (recipe.batch_size,), generator=draw).numpy()
-    batch = _augmented(pictures_to_tensor(pictures[chosen], "cpu"), draw).to(device)
-    rate = torch.rand(recipe.batch_size, generator=draw).to(device)
+    augmentation = _Augmentation(recipe.batch_size, draw)
+    batch = augmentation.apply(pictures_to_tensor(pictures[chosen[share]], "cpu"), share.start).to(device)
+    rate = torch.rand(recipe.batch_size, generator=draw)[share].to(device)
     price = recipe.lambda_high * (recipe.lambda_low / recipe.lambda_high) ** rate
-    decoded, bits = _through(trained, batch, rate, draw)
+    noise = torch.rand((recipe.batch_size, recipe.shape.components), generator=draw)[share] - 0.5
+    decoded, bits = _through(trained, batch, rate, noise)
     distortion = _distortion(recipe, decoded, batch, features)
     weight = (price / recipe.lambda_high) ** -recipe.rate_weight
-    loss = ((distortion + price * bits / 8) * weight).mean()
+    loss = ((distortion + price * bits / 8) * weight).mean() * processes.weight(recipe.batch_size)
     trained.rates_of_learning(step)
     trained.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    whole_loss = processes.sum_gradients([*trained.network.parameters(), *trained.prior.parameters()], loss)
     nn.utils.clip_grad_norm_(trained.network.parameters(), 1.0)
     trained.optimizer.step()
     trained.add_to_average(step)
-    return loss.item()
+    return whole_loss
 
 
-def _through(trained: _Trained, batch: Tensor, rate: Tensor, draw: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Return decoded pictures and bits: rounded, with gradients as if not; ``draw`` adds the noise of the rate.
+def _through(trained: _Trained, batch: Tensor, rate: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return decoded pictures and bits: rounded, with gradients as if not; training counts bits with ``noise``.
 
     Training's convolutions are in bfloat16: half the time, and the noise does not matter to it.
     """
     network = trained.network
     hats = hat(rate)
-    with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=draw is not None):
+    with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=noise is not None):
         latent = network.analysis(batch, hats, network.linear).float()
         steps = network.steps(hats)
         exact = latent / steps
         rounded = exact + (torch.round(exact) - exact).detach()
-        if draw is None:
-            bits = trained.prior.bits(rounded, hats)
-        else:
-            noise = torch.rand(exact.shape, generator=draw).to(exact) - 0.5
-            bits = trained.prior.bits(exact + noise, hats)
+        bits = trained.prior.bits(rounded if noise is None else exact + noise.to(exact), hats)
         decoded = network.synthesis(rounded * steps, hats, network.linear).float()
     return decoded, bits
 
@@ -213,22 +229,34 @@ def _distortion(
     return total
 
 
-def _augmented(batch: Tensor, draw: torch.Generator) -> Tensor:
-    """Mirror half of the pictures, shift three of ten by up to two pixels, and change the brightness of one of ten."""
-    batch = batch.clone()
-    mirrored = torch.rand(len(batch), generator=draw) < 0.5
-    batch[mirrored] = batch[mirrored].flip(3)
-    kinds = torch.rand(len(batch), generator=draw)
-    shifts = torch.randint(0, 2 * _SHIFT + 1, (len(batch), 2), generator=draw).tolist()
-    height, width = batch.shape[2:]
-    for index, (kind, (down, right)) in enumerate(zip(kinds.tolist(), shifts, strict=True)):
-        if kind < 0.3:
-            wide = pad(batch[index : index + 1], (_SHIFT,) * 4, mode="reflect")
-            batch[index] = wide[0, :, down : down + height, right : right + width]
-        elif kind < 0.4:
-            gain = 1 + 0.15 * float(torch.randn(1, generator=draw))
-            batch[index] = (batch[index] * gain).clamp(0, 1)
-    return batch
+class _Augmentation:
+    """Mirrors half of the pictures, shifts three of ten by up to two pixels, changes the brightness of one of ten."""
+
+    def __init__(self, count: int, draw: torch.Generator) -> None:
+        """Draw for a batch of ``count`` pictures."""
+        self._mirrored = torch.rand(count, generator=draw) < 0.5
+        kinds = torch.rand(count, generator=draw)
+        self._shifted = (kinds < 0.3).tolist()
+        self._shifts = torch.randint(0, 2 * _SHIFT + 1, (count, 2), generator=draw).tolist()
+        self._gains = [
+            1 + 0.15 * float(torch.randn(1, generator=draw)) if 0.3 <= kind < 0.4 else None for kind in kinds.tolist()
+        ]
+
+    def apply(self, batch: Tensor, start: int) -> Tensor:
+        """Return the batch's pictures from ``start`` on, (N, 3, S, S), augmented."""
+        batch = batch.clone()
+        height, width = batch.shape[2:]
+        mirrored = self._mirrored[start : start + len(batch)]
+        batch[mirrored] = batch[mirrored].flip(3)
+        for index in range(len(batch)):
+            gain = self._gains[start + index]
+            if self._shifted[start + index]:
+                down, right = self._shifts[start + index]
+                wide = pad(batch[index : index + 1], (_SHIFT,) * 4, mode="reflect")
+                batch[index] = wide[0, :, down : down + height, right : right + width]
+            elif gain is not None:
+                batch[index] = (batch[index] * gain).clamp(0, 1)
+        return batch
 
 
 def _evaluate(trained: _Trained, pictures: NDArray[np.uint8], step: int, device: str, curve: FacetCurve) -> float:

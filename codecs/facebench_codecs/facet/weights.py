@@ -72,10 +72,15 @@ def read_basis(tensors: Mapping[str, NDArray[Any]], side: int) -> Basis:
 def make_network(shape: Shape, basis: Basis) -> Facet:
     """Return an untrained network around ``basis``."""
     network = Facet(shape)
-    network.linear.basis.copy_(torch.from_numpy(basis.vectors()))
-    network.linear.mean.copy_(torch.from_numpy(basis.whole_mean()))
-    network.linear.deviation.copy_(torch.from_numpy(basis.deviation))
+    for name, values in _linear_state(basis).items():
+        network.get_buffer(name).copy_(values)
     return network
+
+
+def _linear_state(basis: Basis) -> dict[str, torch.Tensor]:
+    """Return the linear transform's entries in a network's state."""
+    values = {"basis": basis.vectors(), "mean": basis.whole_mean(), "deviation": basis.deviation}
+    return {f"{_LINEAR}{name}": torch.from_numpy(value).float() for name, value in values.items()}
 
 
 def load_tuned(path: Path, tune: str) -> Tuned:
@@ -92,20 +97,23 @@ def _load(path: Path, tune: str, modified: int) -> Tuned:
         raise SettingError(f"facet has no tune={tune} in {path.name}: use {' or '.join(tunes)}")
     try:
         shape = Shape(**loaded.meta["shape"])
-        network = make_network(shape, read_basis(loaded.tensors, shape.side))
+        shape.check(len(loaded.tensors))
+        basis = read_basis(loaded.tensors, shape.side)
         tables = f"{tune}.tables."
         own = {name: t for name, t in loaded.tensors.items() if name.startswith(f"{tune}.")}
         state = {name: t for name, t in own.items() if not name.startswith(tables)}
-        wrong = network.load_state_dict(unpack(state, f"{tune}."), strict=False)
-        if wrong.unexpected_keys or any(not name.startswith(_LINEAR) for name in wrong.missing_keys):
-            raise ValueError("tensors are missing or not known")
+        # Without memory of its own: a damaged description may name networks of any size.
+        with torch.device("meta"):
+            network = Facet(shape)
+        network.load_state_dict(unpack(state, f"{tune}.") | _linear_state(basis), assign=True)
         if any(not np.isfinite(t).all() for t in loaded.tensors.values()):
             raise ValueError("a tensor holds numbers that are none")
         codebook = Codebook.unpack(own, tables, shape.components)
         linear_codebook = Codebook.unpack(loaded.tensors, f"{_LINEAR}tables.", shape.components)
         usual_energy = float(loaded.tensors[f"{_LINEAR}usual_energy"][0])
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"weights {path} do not hold a facet codec ({error}); train them again") from error
+        why = " ".join(str(error).split())[:200]
+        raise WeightsError(f"weights {path} do not hold a facet codec ({why}); train them again") from error
     network.eval().requires_grad_(False)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     decoder = (_LINEAR, f"{tune}.synthesis.", f"{tune}.log_step", tables)
