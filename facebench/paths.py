@@ -9,6 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: The files of a results folder.
+MANIFEST = "manifest.json"
+RECORDS = "records.parquet"
+PICTURES = "pictures.parquet"
+COST = "cost.json"
+LEADERBOARD = "leaderboard.md"
+GROUPS = "groups.md"
+
 
 def cache_dir() -> Path:
     """Return the folder of what can be made again: ``FACEBENCH_CACHE``, or the user's cache folder."""

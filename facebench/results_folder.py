@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facebench.errors import ResultsError
-from facebench.paths import leftovers, reason
+from facebench.paths import MANIFEST, leftovers, reason
 from facebench.runner import Plan, run_name
-from facebench.store import MANIFEST, RUN_FILES
+from facebench.store import RUN_FILES
 
 try:
     import fcntl

@@ -18,14 +18,20 @@ import pyarrow as pa
 
 from facebench.errors import ResultsError
 from facebench.manifest import manifest_fault
-from facebench.paths import atomic_path, atomic_paths, cache_dir, flush_to_disk, reason
+from facebench.paths import (
+    COST,
+    GROUPS,
+    LEADERBOARD,
+    MANIFEST,
+    PICTURES,
+    RECORDS,
+    atomic_path,
+    atomic_paths,
+    cache_dir,
+    flush_to_disk,
+    reason,
+)
 
-MANIFEST = "manifest.json"
-RECORDS = "records.parquet"
-PICTURES = "pictures.parquet"
-COST = "cost.json"
-LEADERBOARD = "leaderboard.md"
-GROUPS = "groups.md"
 #: All that a run's folder may hold.
 RUN_FILES = (RECORDS, PICTURES, COST, LEADERBOARD, GROUPS, MANIFEST)
 #: Entries of a manifest that its readers do not get: digests of the tables beside it, and of itself.

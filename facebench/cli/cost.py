@@ -58,8 +58,9 @@ def cost_command(
     """
     from facebench.data.choose import DataOptions
     from facebench.operating_point import label, parse_points
+    from facebench.paths import COST
     from facebench.report.cost import cost_notes, cost_table
-    from facebench.store import COST, read_run, write_cost
+    from facebench.store import read_run, write_cost
 
     if (codecs is None) == (folder is None):
         raise click.UsageError("give --codecs, or --run with a results folder")
@@ -155,10 +156,10 @@ def _measured(
 
 def _rewrite_leaderboard(folder: Path) -> None:
     """Make the leaderboard of ``folder`` again, in the view in which it is."""
-    from facebench.paths import atomic_path
+    from facebench.paths import LEADERBOARD, atomic_path
     from facebench.report.leaderboard import leaderboard_markdown
     from facebench.report.views import view_of
-    from facebench.store import LEADERBOARD, read_run
+    from facebench.store import read_run
 
     file = folder / LEADERBOARD
     view = view_of(file.read_text()) if file.is_file() else "default"

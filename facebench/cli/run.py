@@ -22,6 +22,7 @@ from facebench.cli.options import (
 
 if TYPE_CHECKING:
     from facebench.engines import Engine
+    from facebench.plugins import Registry
     from facebench.runner import Plan
     from facebench.store import Run
 
@@ -92,7 +93,17 @@ def run_command(
     The table goes to standard output, all else to standard error. Finished shards are kept: after an
     interruption the same command goes on where it stopped.
     """
+    from facebench.finished import recall, remember
+
+    if scheduler and engine != "dask":
+        raise click.UsageError("--scheduler is for --engine dask")
+    registry = registry_with_notes(quiet)
+    request = _request(registry)
+    if request and not overwrite and (done := recall(request)):
+        _tell_finished(done, registry, quiet)
+        return
     from facebench.data.choose import DataOptions
+    from facebench.measure import CRASHED
     from facebench.operating_point import budget_points, label, parse_budgets, parse_points
     from facebench.report.groups import groups_markdown
     from facebench.report.leaderboard import leaderboard_markdown
@@ -100,10 +111,7 @@ def run_command(
     from facebench.runner import Plan, plan_metrics, plan_points, with_downscaled
     from facebench.store import write_run
 
-    if scheduler and engine != "dask":
-        raise click.UsageError("--scheduler is for --engine dask")
     start_engine = partial(_engine, engine, scheduler, jobs, time_limit, memory_limit)
-    registry = registry_with_notes(quiet)
     chosen = plan_metrics(registry, metrics)
     budgets = parse_budgets(budget)
     curves = sweep or not budgets
@@ -127,10 +135,44 @@ def run_command(
             run = _execute(smaller, start_engine(), quiet)
         markdown = leaderboard_markdown(run, view=view)
         write_run(folder, run, markdown, groups_markdown(run))
+        if request and CRASHED not in set(run.records["status"]):
+            remember(request, folder)
     for problem in run.manifest["problems"][len(registry.problems) :]:
         note(problem, quiet)
     click.echo(markdown.rstrip("\n") if form == "md" else rendered(run, form, view))
     note(f"written to {folder}", quiet)
+
+
+#: Options that change nothing in what is written to the results folder.
+_NO_MATTER = {"jobs", "engine", "scheduler", "time_limit", "memory_limit", "quiet", "overwrite"}
+
+
+def _request(registry: Registry) -> str | None:
+    """Return what this command asks for as a digest; None if a finished run cannot answer it as it stands."""
+    from facebench.data.named import named_set
+    from facebench.finished import request_digest
+    from facebench.operating_point import file_settings_digest, parse_points
+
+    params = click.get_current_context().params
+    if params["form"] != "md":
+        return None
+    spec, place = named_set(params["data"], registry)
+    asked = {name: None if value is None else str(value) for name, value in params.items() if name not in _NO_MATTER}
+    points = parse_points(params["codecs"], registry)
+    asked["files"] = " ".join(file_settings_digest(registry.codecs[point.codec], point) for point in points)
+    return request_digest(registry, asked, spec.name, place)
+
+
+def _tell_finished(folder: Path, registry: Registry, quiet: bool) -> None:
+    """Say what the run in ``folder`` said when it was written."""
+    import json
+
+    from facebench.paths import LEADERBOARD, MANIFEST
+
+    for problem in json.loads((folder / MANIFEST).read_text())["problems"][len(registry.problems) :]:
+        note(problem, quiet)
+    click.echo((folder / LEADERBOARD).read_text().rstrip("\n"))
+    note(f"finished before, nothing has changed since: {folder}", quiet)
 
 
 def rendered(run: Run, form: str, view: str) -> str:

@@ -118,7 +118,7 @@ def _training_sets(
 
 
 def _prepared_sets(options: DataOptions, registry: Registry, quiet: bool) -> tuple[ImageSet, ImageSet]:
-    from facebench.data.choose import named_set
+    from facebench.data.named import named_set
     from facebench.errors import DataError
 
     splits = named_set(options.data, registry)[0].splits

@@ -45,7 +45,8 @@ def verify_command(
     (of their value, where that is above 1).
     The exit status is 0 only if nothing is missing and nothing differs.
     """
-    from facebench.store import LEADERBOARD, read_run
+    from facebench.paths import LEADERBOARD
+    from facebench.store import read_run
     from facebench.verification.conformance import conformance
     from facebench.verification.lint import lint
 

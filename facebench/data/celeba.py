@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facebench.data.celeba_lists import read_attributes, read_landmarks, read_values
+from facebench.data.named import Place
 from facebench.data.source import PictureSource, decode_picture
-from facebench.data.storage import Archive, Folder, Place, open_place
+from facebench.data.storage import Archive, Folder, open_place
 from facebench.errors import DataError
 from facebench.masks.annotation import find_masks
 

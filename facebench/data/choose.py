@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facebench.data.imageset import ImageSet, prepare
+from facebench.data.named import Place, is_url, named_set
 from facebench.data.preprocess import DEFAULT_FILTER, DEFAULT_SIZE, Preprocessing
 from facebench.data.source import PictureSource
-from facebench.data.storage import URL_READERS, Place, is_url, place_of, shown
+from facebench.data.storage import URL_READERS, shown
 from facebench.errors import DataError
-from facebench.hookspecs import ImageSetSpec, MaskerSpec
+from facebench.hookspecs import MaskerSpec
 from facebench.masks.masker import apply_masker
 from facebench.plugins import Registry, load_object, unknown
 
@@ -93,35 +93,6 @@ def choose_source(options: DataOptions, registry: Registry, split: str | None = 
         raise DataError(unknown(f"split of {spec.name}", chosen, spec.splits))
     source: PictureSource = load_object(spec.target)(path, chosen)
     return source
-
-
-def named_set(data: str | None, registry: Registry) -> tuple[ImageSetSpec, Place | None]:
-    """Return the image set that ``--data``, else ``FACEBENCH_DATA`` names, else the samples, and its place or None."""
-    text = data or os.environ.get("FACEBENCH_DATA") or "samples"
-    name, colon, place = text.partition(":")
-    if colon and name in registry.image_sets:
-        return registry.image_set(name), place_of(place)
-    if name in registry.image_sets and (name not in ("celeba", "folder") or not Path(text).exists()):
-        return _set_without_place(registry.image_set(name))
-    if not _may_exist(place_of(text)):
-        raise DataError(
-            f"no file or folder {text}, and no image set of that name: give CelebA's folder, folder:PATH, a URL or "
-            f"one of {', '.join(sorted(registry.image_sets))}"
-        )
-    return registry.image_set("celeba"), place_of(text)
-
-
-def _may_exist(place: Place) -> bool:
-    return place.exists() if isinstance(place, Path) else is_url(place)
-
-
-def _set_without_place(spec: ImageSetSpec) -> tuple[ImageSetSpec, Place | None]:
-    if spec.name not in ("celeba", "folder"):
-        return spec, None
-    default = os.environ.get("FACEBENCH_DATA", "")
-    if spec.name == "celeba" and default and _may_exist(place_of(default)):
-        return spec, place_of(default)
-    raise DataError(f"where is {spec.name}? write --data {spec.name}:PATH or {spec.name}:URL")
 
 
 def recipe_of(source: PictureSource, options: DataOptions, registry: Registry) -> SetRecipe:

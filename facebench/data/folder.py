@@ -6,8 +6,9 @@ import hashlib
 from collections import Counter
 from pathlib import PurePosixPath
 
+from facebench.data.named import Place
 from facebench.data.source import PictureSource, decode_picture
-from facebench.data.storage import Place, open_place
+from facebench.data.storage import open_place
 from facebench.errors import DataError
 from facebench.masks.annotation import find_masks
 

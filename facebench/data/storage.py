@@ -12,14 +12,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from facebench.data.named import Place, place_of
 from facebench.data.source import file_fingerprint
 from facebench.errors import DataError, FacebenchError
-
-#: What ``--data`` may lead to: a path of this machine, or a URL in fsspec's sense as str ("s3://...", "zip://A::URL").
-Place: TypeAlias = Path | str
 
 #: Threads that read from a URL at once: there a read waits for the network, not for a core.
 URL_READERS = 16
@@ -37,18 +35,6 @@ _MARKS = (
 
 class Unreachable(FacebenchError):
     """A server fails or does not answer: no fault of one picture, so that nobody goes on to the next."""
-
-
-def place_of(text: str) -> Place:
-    """Return the place that a user wrote: a URL as it is, anything else (and file://) as a path."""
-    if text.startswith("file://"):
-        return Path(text.removeprefix("file://"))
-    return text if is_url(text) else Path(text).expanduser()
-
-
-def is_url(place: Place) -> bool:
-    """Return whether ``place`` is a URL, plain or chained ("simplecache::s3://...")."""
-    return isinstance(place, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)", place) is not None
 
 
 def open_place(place: Place) -> tuple[Folder, str]:
