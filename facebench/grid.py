@@ -85,14 +85,10 @@ def measure_shard(
     try:
         encoded = isolation.run(encode_shard, shard.task, pictures)
         stage = "decoding"
-        records = isolation.run(_scored, shard.task, encoded, pictures, metrics, fresh=sealed)
+        scored = isolation.run(decode_shard, shard.task, encoded, pictures, metrics, fresh=sealed)
     except ChildKilled as death:
         return _crashed(shard, metrics, f"the codec's process ended while {stage}: {death}")
-    return Measured(records, crashed=False)
-
-
-def _scored(task: CodecTask, encoded: Encoded, pictures: Pictures, metrics: tuple[MetricSpec, ...]) -> pa.Table:
-    return shard_records(encoded, decode_shard(task, encoded, pictures, metrics))
+    return Measured(shard_records(encoded, scored), crashed=False)
 
 
 def measure_grid(

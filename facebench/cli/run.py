@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,15 +121,18 @@ def run_command(
     budgets = tuple(sorted({*budgets, *(p.budget for p in requested if p.budget is not None)}))
     points = plan_points(registry, requested, baseline=not no_baseline, curves=curves, budgets=budgets)
     options = DataOptions(data, split, crop, size, filter, mask, limit)
-    images = prepare_with_progress(options, registry, quiet, jobs)
-    names = frozenset(label(registry.codecs[p.codec], p) for p in requested)
-    plan = Plan(registry, points, names, images, chosen, device, sealed, command_line())
-    with reserved_folder(out, plan, overwrite) as folder:  # refuses at once, before the work
+    with contextlib.ExitStack() as ending:
+        started = start_engine()  # its processes start while the pictures are prepared
+        ending.callback(started.close)
+        images = prepare_with_progress(options, registry, quiet, jobs)
+        names = frozenset(label(registry.codecs[p.codec], p) for p in requested)
+        plan = Plan(registry, points, names, images, chosen, device, sealed, command_line())
+        folder = ending.enter_context(reserved_folder(out, plan, overwrite))  # refuses at once, before the work
         if images.synthetic:
             note("these faces are synthetic; for real figures: --data PATH_TO_CELEBA (see 'facebench data')", quiet)
         if images.masks_file is None:
             note(f"+Mask rows are n/a: {images.no_mask_reason}", quiet)
-        run = _execute(plan, start_engine(), quiet)
+        run = _execute(plan, started, quiet)
         smaller = with_downscaled(plan, run)
         if smaller.points.keys() != plan.points.keys():
             note("not every picture fits every budget: measuring those budgets again, with downscaling", quiet)

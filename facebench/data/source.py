@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
@@ -215,6 +216,10 @@ _KINDS: tuple[tuple[bytes, Callable[[bytes], tuple[int, int]]], ...] = (
 
 def file_fingerprint(path: Path) -> str:
     """Return a string that changes when the file is replaced: its absolute path, size and time of change."""
-    stat = path.stat()
-    name = str(path.resolve()).encode(errors="backslashreplace").decode()  # a name may be no valid Unicode
+    return fingerprint_text(str(path.resolve()), path.stat())
+
+
+def fingerprint_text(resolved: str, stat: os.stat_result) -> str:
+    """Return :func:`file_fingerprint` of a file whose path without links, and status, are known."""
+    name = resolved.encode(errors="backslashreplace").decode()  # a name may be no valid Unicode
     return f"{name}:{stat.st_size}:{stat.st_mtime_ns}"

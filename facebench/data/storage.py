@@ -6,6 +6,7 @@ import contextlib
 import lzma
 import os
 import re
+import stat
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from facebench.data.named import Place, place_of
-from facebench.data.source import file_fingerprint
+from facebench.data.source import file_fingerprint, fingerprint_text
 from facebench.errors import DataError, FacebenchError
 
 #: Threads that read from a URL at once: there a read waits for the network, not for a core.
@@ -156,6 +157,10 @@ class LocalFolder(Folder):
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    @cached_property
+    def _resolved(self) -> str:
+        return str(self._path.resolve())
+
     def __str__(self) -> str:
         return str(self._path)
 
@@ -189,7 +194,10 @@ class LocalFolder(Folder):
 
     def fingerprint(self, name: str) -> str:
         try:
-            return file_fingerprint(self._path / name)
+            status = os.lstat(f"{self._path}/{name}")  # no Path: a folder may hold very many files
+            if stat.S_ISLNK(status.st_mode):
+                return file_fingerprint(self._path / name)
+            return fingerprint_text(os.path.join(self._resolved, name), status)  # noqa: PTH118
         except OSError as error:
             raise DataError(f"{self.path_of(name)} cannot be read ({error.strerror}); remove or replace it") from error
 
