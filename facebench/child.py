@@ -44,8 +44,10 @@ _SERVE = (
 _START = 300.0
 #: Seconds between two looks at a child's memory.
 _TICK = 0.1
-#: A child may be killed by others (the machine's memory ran out, an operator): a task is tried so often.
+#: How often a task is tried: whose child ends by itself, and whose child is killed, which others may have done (the
+#: machine ran out of memory, an operator).
 _ATTEMPTS = 3
+_ATTEMPTS_IF_KILLED = 8
 
 _Result = TypeVar("_Result")
 
@@ -53,12 +55,12 @@ _Result = TypeVar("_Result")
 class ChildKilled(Exception):
     """The child died, had to be killed, or raised what nobody expected; the text says which.
 
-    ``again``: a new child may fare better.
+    ``attempts`` is how often the task is to be tried in a new child, which may fare better.
     """
 
-    def __init__(self, how: str, again: bool) -> None:
+    def __init__(self, how: str, attempts: int = 1) -> None:
         super().__init__(how)
-        self.again = again
+        self.attempts = attempts
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,15 @@ class Isolation:
     def run(self, function: Callable[..., _Result], *args: Any, fresh: bool = False) -> _Result:
         """Return ``function(*args)``, run in this thread's child; in one of its own that then ends if ``fresh``.
 
-        Raises what the function raises if it is a FacebenchError, and :class:`ChildKilled` if the child died
-        ``_ATTEMPTS`` times, overstepped the time, or overstepped the memory when it had done nothing else before.
+        Raises what the function raises if it is a FacebenchError, and :class:`ChildKilled` if its children died
+        several times, one overstepped the time, or one overstepped the memory that had done nothing else before.
         """
         if not self.separate:
             return function(*args)
         round_before = _children.round
-        for attempt in range(_ATTEMPTS):
+        attempt = 0
+        while True:
+            attempt += 1
             if fresh:
                 _children.mine().close()
             child = _children.mine()
@@ -90,12 +94,11 @@ class Isolation:
                 result: _Result = child.call(self, function, *args)
                 return result
             except ChildKilled as death:
-                if not death.again or attempt == _ATTEMPTS - 1 or _children.round != round_before:
+                if attempt >= death.attempts or _children.round != round_before:
                     raise
             finally:
                 if fresh:
                     child.close()
-        raise AssertionError("unreachable")
 
 
 class Child:
@@ -138,14 +141,15 @@ class Child:
             self._await(process, connection, limits)
             succeeded, answer = connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
+            end = _end_of(process)
             self.close()
-            raise ChildKilled(_end_of(process), again=True) from None
+            raise end from None
         except BaseException:
             self.close()  # what it was doing is nobody's any more
             raise
         if succeeded:
             return answer
-        raise answer if isinstance(answer, FacebenchError) else ChildKilled(answer, again=False)
+        raise answer if isinstance(answer, FacebenchError) else ChildKilled(answer)
 
     def _await(self, process: subprocess.Popen[bytes], connection: Connection, limits: Isolation) -> None:
         """Return when the child has answered or died; raise ChildKilled when it oversteps a limit."""
@@ -154,10 +158,10 @@ class Child:
             if process.poll() is not None and not connection.poll():
                 raise EOFError  # not told by the connection where the codec forked: the fork has it too
             if limits.seconds is not None and time.monotonic() - began > limits.seconds:
-                raise ChildKilled(f"it took more than {limits.seconds:g} seconds (--time-limit)", again=False)
+                raise ChildKilled(f"it took more than {limits.seconds:g} seconds (--time-limit)")
             if limits.memory is not None and memory.private(process.pid) > limits.memory:
                 text = f"it took more than {limits.memory / 1e6:,.0f} MB of memory (--memory-limit)"
-                raise ChildKilled(text, again=self._calls > 1)
+                raise ChildKilled(text, attempts=2 if self._calls > 1 else 1)
 
     def kill(self) -> None:
         """End the process and all that it started; a thread that waits for it raises ChildKilled."""
@@ -211,16 +215,18 @@ def close_children() -> None:
     _children.close()
 
 
-def _end_of(process: subprocess.Popen[bytes]) -> str:
-    code = process.returncode
-    if code is None:
-        return "it closed its connection"
-    if code >= 0:
-        return f"it exited with status {code}"
+def _end_of(process: subprocess.Popen[bytes]) -> ChildKilled:
     try:
-        return f"it was killed by {signal.Signals(-code).name}"
+        code = process.wait(1)
+    except subprocess.TimeoutExpired:
+        return ChildKilled("it closed its connection")
+    if code >= 0:
+        return ChildKilled(f"it exited with status {code}", _ATTEMPTS)
+    try:
+        how = signal.Signals(-code).name
     except ValueError:
-        return f"it was killed by signal {-code}"
+        how = f"signal {-code}"
+    return ChildKilled(f"it was killed by {how}", _ATTEMPTS_IF_KILLED if code == -signal.SIGKILL else _ATTEMPTS)
 
 
 def serve(descriptor: int, parent: int) -> None:
@@ -230,17 +236,17 @@ def serve(descriptor: int, parent: int) -> None:
     import facebench.measure  # noqa: F401  (while the parent does other things)
 
     own = os.getpid()
-    with Connection(descriptor) as connection:
+    connection = Connection(descriptor)
+    try:
         connection.send("ready")
         while True:
-            try:
-                call = connection.recv_bytes()
-            except EOFError:
-                os._exit(0)
-            answer = _answer(call)
+            answer = _answer(connection.recv_bytes())
             if os.getpid() != own:
-                os._exit(0)  # a fork that a codec made and forgot
+                break  # a fork that a codec made and forgot
             connection.send_bytes(answer)
+    except (EOFError, OSError):  # the parent is gone, or a codec has closed what is not its own
+        pass
+    os._exit(0)
 
 
 def _answer(call: bytes) -> bytes:

@@ -51,13 +51,17 @@ def _package(name: str) -> Path | None:
     return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
-def _files(root: Path | None) -> Iterator[bytes]:
-    for folder, folders, names in os.walk(root or ""):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        for name in sorted(names):
-            file = os.path.join(folder, name)  # noqa: PTH118  (a folder may hold very many)
-            stat = os.stat(file)  # noqa: PTH116
-            yield os.fsencode(f"{file} {stat.st_size} {stat.st_mtime_ns}\n")
+def _files(root: str | Path | None) -> Iterator[bytes]:
+    """Yield a line for each file in ``root`` and below; no Path objects, as there may be very many."""
+    if root is None or not os.path.isdir(root):  # noqa: PTH112
+        return
+    with os.scandir(root) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if not entry.is_dir():
+                status = entry.stat()
+                yield os.fsencode(f"{entry.path} {status.st_size} {status.st_mtime_ns}\n")
+            elif entry.name != "__pycache__":
+                yield from _files(entry.path)
 
 
 def remember(digest: str, folder: Path) -> None:

@@ -8,10 +8,9 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from facebench import __version__, budget
@@ -50,6 +49,9 @@ from facebench.provenance import (
 )
 from facebench.records import MASK_NONE
 from facebench.store import Run, ShardCache
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Most pictures of one shard, and most pixels: what a worker holds of it.
 SHARD_PICTURES = 128
@@ -289,6 +291,8 @@ def _rows(plan: Plan, pictures: Pictures) -> Rows | None:
 
 def _with_places(plan: Plan, shards: list[pa.Table]) -> pd.DataFrame:
     """Join shards in order and name each row's operating point and picture."""
+    import pandas as pd
+
     images = plan.images
     records: pd.DataFrame = pa.concat_tables(shards).to_pandas()
     repeat = 1 if images.masks_file is None else 2

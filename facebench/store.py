@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 
 from facebench.errors import ResultsError
@@ -31,6 +30,9 @@ from facebench.paths import (
     flush_to_disk,
     reason,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: All that a run's folder may hold.
 RUN_FILES = (RECORDS, PICTURES, COST, LEADERBOARD, GROUPS, MANIFEST)
@@ -104,6 +106,8 @@ def _read_table(file: Path, digests: dict[str, Any] | None) -> pd.DataFrame:
                 f"{file} is damaged or of another run: its SHA-256 is not the one in {MANIFEST}; "
                 "run again, or get both files again"
             )
+    import pandas as pd
+
     try:
         return pd.read_parquet(io.BytesIO(data))
     except Exception as error:

@@ -38,6 +38,7 @@ class Command:
     """One ``facebench run`` with a cache of its own, run again after each time it was killed."""
 
     def __init__(self, arguments: list[str], folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.out = folder / "out"
         self._arguments = [*_RUN, *arguments, "--out", str(self.out), "--quiet"]
         self._environment = {**os.environ, "FACEBENCH_CACHE": str(folder / "cache"), "FACEBENCH_PLUGINS": ""}

@@ -60,7 +60,7 @@ def measure(
         ("segfaults", CRASHED, "while encoding: it was killed by SIGSEGV"),
         ("kills", CRASHED, "while decoding: it exited with status 9"),
         ("leavesdaemons", CRASHED, "while encoding: it was killed by SIGKILL"),
-        ("closesall", CRASHED, "while encoding"),
+        ("closesall", CRASHED, "while encoding: it exited with status 0"),
         ("interrupts", CRASHED, "while decoding: it raised KeyboardInterrupt"),
         ("returnsnan", DECODE_FAILED, "decode returned float64"),
         ("raisesoneway", DECODE_FAILED, "one way"),

@@ -106,11 +106,8 @@ def run_command(
     from facebench.data.choose import DataOptions
     from facebench.measure import CRASHED
     from facebench.operating_point import budget_points, label, parse_budgets, parse_points
-    from facebench.report.groups import groups_markdown
-    from facebench.report.leaderboard import leaderboard_markdown
     from facebench.results_folder import reserved_folder
     from facebench.runner import Plan, plan_metrics, plan_points, with_downscaled
-    from facebench.store import write_run
 
     start_engine = partial(_engine, engine, scheduler, jobs, time_limit, memory_limit)
     chosen = plan_metrics(registry, metrics)
@@ -137,6 +134,10 @@ def run_command(
         if smaller.points.keys() != plan.points.keys():
             note("not every picture fits every budget: measuring those budgets again, with downscaling", quiet)
             run = _execute(smaller, start_engine(), quiet)
+        from facebench.report.groups import groups_markdown
+        from facebench.report.leaderboard import leaderboard_markdown
+        from facebench.store import write_run
+
         markdown = leaderboard_markdown(run, view=view)
         write_run(folder, run, markdown, groups_markdown(run))
         if request and CRASHED not in set(run.records["status"]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 from facebench.data.named import Place
 from facebench.data.source import PictureSource, decode_picture
@@ -26,7 +26,7 @@ def open_source(place: Place, split: str) -> PictureSource:
     folder, archive = open_place(place)
     if archive:
         raise DataError(f"no folder {folder.path_of(archive)}: pictures in a zip archive are zip://FOLDER::URL")
-    names = sorted(name for name in folder.names() if PurePosixPath(name).suffix.lower() in EXTENSIONS)
+    names = sorted(name for name in folder.names() if splitext(name)[1].lower() in EXTENSIONS)
     if not names:
         raise DataError(f"no pictures in {folder}; looked for {', '.join(sorted(EXTENSIONS))}")
     stems = [name.rpartition(".")[0] for name in names]

@@ -24,6 +24,9 @@ def window() -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(), np.float64)
 
 
+_WEIGHTS = window()
+
+
 def valid_spans(length: int) -> list[tuple[int, int]]:
     """Return [start, stop) runs of about equal size that cover the window positions inside ``length`` >= 11 pixels."""
     positions = length - WINDOW + 1
@@ -39,6 +42,5 @@ def window_means(values: NDArray[np.float32], out: NDArray[np.float32]) -> NDArr
     reach into the neighbours.
     """
     rows = len(values)
-    weights = window()
-    cv2.sepFilter2D(values.reshape(rows, -1), -1, weights, weights, dst=out.reshape(rows, -1))
+    cv2.sepFilter2D(values.reshape(rows, -1), -1, _WEIGHTS, _WEIGHTS, dst=out.reshape(rows, -1))
     return out[MARGIN : rows - MARGIN]
