@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from facebench.child import ChildKilled, Isolation
 from facebench.data.imageset import ImageSet
 from facebench.errors import FacebenchError
+from facebench.grid import made_codec
 from facebench.hookspecs import MetricSpec
-from facebench.measure import OK, CodecTask, Pictures, SetFacts, codec_facts, decode_shard, encode_shard
+from facebench.measure import OK, CodecTask, Pictures, SetFacts, decode_shard, encode_shard
 from facebench.plugins import Registry
-from facebench.runner import SHARD_PICTURES
+from facebench.runner import shard_pictures
 from facebench.store import Run
 from facebench.verification.definitions import computed_at, whole_definition
 from facebench.verification.rebuild import Rebuilt, not_installed, rebuild
@@ -27,6 +29,8 @@ TOLERANCE = 1e-4
 SAME_QUALITY = 1e-2
 # Rows that differ are measured again among the pictures of their shard; only so many, as that takes its time.
 _SECOND_LOOKS = 20
+# A codec that hangs or crashes costs its own rows.
+_ISOLATION = Isolation(seconds=900.0)
 
 Progress = Callable[[int], None]
 
@@ -107,7 +111,7 @@ def recheck(
     tasks = {}
     for name, found in rebuilt.items():
         task = CodecTask(found.spec, found.point, images.size, device)
-        facts = codec_facts(task)
+        facts = made_codec(_ISOLATION, task)
         if facts.problem:
             skipped.append(f"{name} cannot be made here: skipped ({facts.problem})")
             continue
@@ -117,17 +121,17 @@ def recheck(
     recorded = run.records.groupby("point", sort=False, observed=True).indices
     checks: dict[str, CodecCheck] = {}
     of = SetFacts(len(images), images.digest, images.identities)
-    second_looks = _SECOND_LOOKS
+    second_looks, step = _SECOND_LOOKS, shard_pictures(images.size)
     for name, positions in sample.items():
         rows = run.records.iloc[recorded[name]]
         check = checks.setdefault(tasks[name].spec.name, CodecCheck(tasks[name].spec.name))
         learned = bool(points[name].get("weights_bytes"))
         for position in positions:
             there = {column for column in columns if computed_at(run.manifest["metrics"][column], position)}
-            start = position // SHARD_PICTURES * SHARD_PICTURES
+            start = position // step * step
             alone, shard = (
                 Pictures(images.images_file, images.masks_file, first, stop, of)
-                for first, stop in ((position, position + 1), (start, min(start + SHARD_PICTURES, len(images))))
+                for first, stop in ((position, position + 1), (start, min(start + step, len(images))))
             )
             mine = rows[rows["position"] == position]
             outcome = _compared(mine, tasks[name], alone, position, metrics, there, learned)
@@ -201,8 +205,11 @@ def _compared(
     place = f"{whole['point']}, {whole['picture']}"
     scored_there = {name for name in columns if name in recorded.columns}
     wanted = [metric for metric in metrics if scored_there & {column.name for column in metric.columns}]
-    encoded = encode_shard(task, pictures)
-    scored = decode_shard(task, encoded, pictures, wanted)
+    try:
+        encoded = _ISOLATION.run(encode_shard, task, pictures)
+        scored = _ISOLATION.run(decode_shard, task, encoded, pictures, wanted)
+    except ChildKilled as death:
+        return Outcome(f"{place}: the codec's process ended: {death}", False)
     at = position - pictures.start
     if scored.statuses[at] != whole["status"]:
         why = f" ({scored.details[at]})" if scored.details[at] else ""
