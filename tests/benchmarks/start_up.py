@@ -7,6 +7,8 @@ import sys
 import time
 from statistics import median
 
+from verdict import verdict
+
 REPEATS = 15
 
 
@@ -17,8 +19,12 @@ def seconds(*arguments: str) -> float:
 
 
 def main() -> None:
-    ratios = [seconds("-m", "facebench", "--help") / seconds("-c", "import click") for _ in range(REPEATS)]
-    print(f"facebench --help / import click: median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
+    ours, click = [], []
+    for _ in range(REPEATS):
+        ours.append(seconds("-m", "facebench", "--help"))
+        click.append(seconds("-c", "import click"))
+    print(f"medians of {REPEATS}: facebench --help {median(ours):.3f} s, import click {median(click):.3f} s")
+    verdict("facebench --help / import click", median(ours) / median(click), at_most=4)
 
 
 if __name__ == "__main__":

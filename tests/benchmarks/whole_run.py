@@ -1,10 +1,15 @@
-"""Times ``facebench run --codecs jpeg`` against the plain loop, side by side, and measures its private memory.
+"""Times whole runs against the loop that a user would write and against CompressAI's own benchmarks, side by side.
 
-Usage: python tests/benchmarks/whole_run.py CELEBA [--pictures 20000] [--repeats 3]
+Usage: python tests/benchmarks/whole_run.py CELEBA [--size 64] [--compressai PYTHON] [--pictures N] [--repeats 3]
 
-The test split is repeated to the number of pictures (hard links). Both read the same files with cold caches of
-their own, prepare them alike, and score the same things, with and without masks; the means are compared. The
-loop is timed on an even sample of the pictures, ``--loop-share`` of them, and scaled up: it is linear.
+CELEBA's test split is repeated to the number of pictures (hard links). The loop and facebench read the same files,
+prepare them alike and score the same things, with and without masks, facebench with cold caches and on all cores.
+The loop is timed on an even share of the pictures, ``--loop-share``, and scaled up: it is linear.
+
+PYTHON is the interpreter of an environment with CompressAI, facebench and plugins/facebench-compressai. CompressAI
+reads PNG files of the final size; in these comparisons facebench reads the same PNG files, and masks beside.
+``bench`` has one process per core, ``eval_model`` has one in all. Both score whole pictures only, facebench the
+faces too.
 """
 
 from __future__ import annotations
@@ -16,140 +21,157 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from command import Finished, facebench, run_arguments
+from picture_folders import link_pictures, write_pngs
+from verdict import verdict
+
 COLUMNS = ("1-SSIM", "1-MS-SSIM", "L1", "L2", "PSNR")
+#: Pictures by size, for a run of facebench of some ten seconds or more.
+PICTURES = {64: 20_000, 128: 10_000, 512: 1_024}
+MODEL = "bmshj2018-factorized"
+#: Fewer pictures for the learned model, but shards of 128 for both cores.
+MODEL_PICTURES = {64: 2_048, 128: 1_024, 512: 256}
 
 
-def link_pictures(celeba: Path, folder: Path, count: int) -> None:
-    """Fill ``folder`` with ``count`` pictures and masks of the test split, repeated in turn."""
-    from facebench.data.celeba import facebench_split
-
-    numbers = [entry.number for entry in facebench_split() if entry.part == "test"]
-    (folder / "face_masks").mkdir(parents=True)
-    for archive, member, ending, target in (
-        ("img_align_celeba.zip", "img_align_celeba", ".jpg", folder),
-        ("face_masks.zip", "face_masks", ".png", folder / "face_masks"),
-    ):
-        with zipfile.ZipFile(celeba / archive) as opened:
-            for index, number in enumerate(numbers[:count]):
-                (target / f"{index:06}{ending}").write_bytes(opened.read(f"{member}/{number}{ending}"))
-        for index in range(len(numbers), count):
-            os.link(target / f"{index % len(numbers):06}{ending}", target / f"{index:06}{ending}")
-
-
-class PrivateMemory:
-    """Watches the private memory (resident and unshared) of a process and its descendants."""
-
-    def __init__(self, pid: int) -> None:
-        self.peak = 0
-        self._pid = pid
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.25):
-            self.peak = max(self.peak, sum(_private(pid) for pid in _descendants(self._pid)))
-
-    def stop(self) -> int:
-        self._done.set()
-        self._thread.join()
-        return self.peak
-
-
-def _descendants(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return [pid]
-    return [pid, *(found for child in children for found in _descendants(int(child)))]
-
-
-def _private(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Private_Dirty", "Private_Clean")))
-
-
-def timed_facebench(pictures: Path, scratch: Path) -> tuple[float, int, list[float]]:
-    """Return the seconds, peak private bytes and means of a whole run with cold caches."""
-    shutil.rmtree(scratch, ignore_errors=True)
-    arguments = [
-        "run",
-        "--codecs",
-        "jpeg",
-        "--no-baseline",
-        "--quiet",
-        "--format",
-        "json",
-        "--out",
-        str(scratch / "out"),
-    ]
-    arguments += ["--data", f"folder:{pictures}", "--crop", "centre-148"]
-    environment = {**os.environ, "FACEBENCH_CACHE": str(scratch / "cache"), "FACEBENCH_PLUGINS": ""}
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "facebench", *arguments], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    memory = PrivateMemory(process.pid)
-    output, _ = process.communicate()
-    seconds = time.perf_counter() - start
-    if process.returncode:
-        raise SystemExit("facebench run failed")
-    rows = {row["mask"]: row for row in json.loads(output)["rows"]}
+def timed_facebench(arguments: list[str], scratch: Path, python: str = sys.executable) -> tuple[Finished, list[float]]:
+    """Return a run with cold caches, and its means: bytes, then each column of whole pictures and faces in turn."""
+    for folder in ("out", "cache"):
+        shutil.rmtree(scratch / folder, ignore_errors=True)
+    plugins = "" if python == sys.executable else None
+    finished = facebench(*arguments, cache=scratch / "cache", python=python, plugins=plugins)
+    rows = {row["mask"]: row for row in json.loads(finished.output)["rows"]}
     means = [rows["none"]["bytes"]]
     means += [rows[mask][column] for column in COLUMNS for mask in ("none", "face")]
-    return seconds, memory.stop(), means
+    return finished, means
 
 
-def timed_loop(pictures: Path) -> tuple[float, list[float]]:
+def timed_peer(*command: str | Path) -> tuple[float, dict[str, list[float]]]:
+    """Return the seconds of a program of one thread per process, and the JSON that it prints."""
     start = time.perf_counter()
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=one_thread)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise SystemExit(f"failed: {' '.join(map(str, command))}\n{done.stderr[-2000:]}")
+    return seconds, json.loads(done.stdout)
+
+
+def started(module: str, python: str) -> float:
+    """Return the seconds that a program's imports take, part of each of its runs."""
+    start = time.perf_counter()
+    subprocess.run([python, "-c", f"import {module}"], check=True, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def apart(ours: list[float], theirs: list[float]) -> float:
+    """Return the largest relative difference."""
+    return max(abs(a - b) / max(abs(b), 1e-6) for a, b in zip(ours, theirs, strict=True))
+
+
+def against_loop(celeba: Path, scratch: Path, size: int, count: int, repeats: int, share: float) -> None:
+    pictures = link_pictures(celeba, scratch / "pictures", count)
+    shared = pictures if share == 1 else link_pictures(celeba, scratch / "share", round(count * share))
     script = Path(__file__).with_name("plain_loop.py")
-    output = subprocess.run([sys.executable, script, pictures], capture_output=True, text=True, check=True).stdout
-    return time.perf_counter() - start, json.loads(output)
+    ratios = []
+    for repeat in range(repeats):
+        ours, means = timed_facebench(run_arguments("jpeg", pictures, scratch / "out", size), scratch)
+        loop, loop_means = timed_peer(sys.executable, script, shared, str(size))
+        loop *= count / round(count * share)
+        ratios.append(loop / ours.seconds)
+        print(f"repeat {repeat + 1}: plain loop {loop:.1f} s, facebench {ours.seconds:.1f} s", flush=True)
+    if shared is not pictures:
+        _, means = timed_facebench(run_arguments("jpeg", shared, scratch / "out", size), scratch)
+    print(f"largest relative difference between their means: {apart(means, loop_means):.1e}")
+    verdict(f"{size} px: plain loop / facebench", median(ratios), at_least=8)
+
+
+def against_bench(celeba: Path, scratch: Path, size: int, count: int, repeats: int, python: str) -> None:
+    plain, masked = scratch / "png", scratch / "png-with-masks"
+    write_pngs(celeba, size, plain, masked, count)
+    cores = str(os.cpu_count() or 1)
+    work = ["jpeg", plain, "--num-jobs", cores, "--qps", "85", "--metrics"]
+    # What it can compute by itself: its MS-SSIM takes 161 pixels and more.
+    itself = ["psnr-rgb"] if size <= 160 else ["psnr-rgb", "ms-ssim-rgb"]
+    alike = ["ssim-rgb", "ms-ssim-rgb", "l1-rgb", "l2-rgb", "psnr-rgb"]
+    arguments = run_arguments("jpeg", masked, scratch / "out", size, "full")
+    script = Path(__file__).with_name("compressai_peer.py")
+    few, same = [], []
+    start = started("compressai.utils.bench.codecs", python)
+    for repeat in range(repeats):
+        ours, means = timed_facebench(arguments, scratch)
+        as_is, _ = timed_peer(python, "-m", "compressai.utils.bench", *work, *itself)
+        with_metrics, told = timed_peer(python, script, "bench", *work, *alike)
+        few.append(as_is / ours.seconds)
+        same.append(with_metrics / ours.seconds)
+        print(
+            f"repeat {repeat + 1}: bench with {' and '.join(itself)} only {as_is:.1f} s, with facebench's metrics "
+            f"{with_metrics:.1f} s ({start:.1f} s of each: its imports), facebench {ours.seconds:.1f} s",
+            flush=True,
+        )
+    theirs = [told["results"][name][0] for name in alike]
+    theirs[:2] = [1 - theirs[0], 1 - theirs[1]]
+    print(f"largest relative difference between their means: {apart(means[1::2], theirs):.1e}")
+    verdict(f"{size} px: CompressAI's bench with the same metrics / facebench", median(same), at_least=4)
+    print(f"{size} px: CompressAI's bench with {' and '.join(itself)} only / facebench with all: {median(few):.3g}")
+
+
+def against_eval_model(celeba: Path, scratch: Path, size: int, count: int, repeats: int, python: str) -> None:
+    plain, masked = scratch / "png", scratch / "png-with-masks"
+    write_pngs(celeba, size, plain, masked, count)
+    script = Path(__file__).with_name("compressai_peer.py")
+    model = scratch / "model.pth.tar"
+    subprocess.run([python, script, "checkpoint", MODEL, model], check=True, stderr=subprocess.DEVNULL)
+    codec = f"compressai:model={MODEL}:checkpoint={model}"
+    arguments = run_arguments(codec, masked, scratch / "out", size, "full")
+    ratios = []
+    start = started("compressai.utils.eval_model.__main__", python)
+    for repeat in range(repeats):
+        ours, means = timed_facebench(arguments, scratch, python)
+        theirs, told = timed_peer(
+            python, script, "eval_model", "checkpoint", plain, "--architecture", MODEL, "--path", model
+        )
+        ratios.append(theirs / ours.seconds)
+        print(
+            f"repeat {repeat + 1}: eval_model {theirs:.1f} s ({start:.1f} s of it: its imports), facebench "
+            f"{ours.seconds:.1f} s",
+            flush=True,
+        )
+    results = told["results"]
+    ours_told = [means[COLUMNS.index(column) * 2 + 1] for column in ("PSNR", "1-MS-SSIM")] + [means[0]]
+    theirs_told = [results["psnr-rgb"][0], 1 - results["ms-ssim-rgb"][0], results["bpp"][0] * size * size / 8]
+    print(f"largest relative difference between PSNR, 1-MS-SSIM and bytes: {apart(ours_told, theirs_told):.1e}")
+    print(f"{size} px, {count} pictures: CompressAI's eval_model of {MODEL} / facebench: {median(ratios):.3g}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("celeba", type=Path)
-    parser.add_argument("--pictures", type=int, default=20_000)
+    parser.add_argument("--size", type=int, choices=sorted(PICTURES), default=64)
+    parser.add_argument("--compressai", metavar="PYTHON", help="interpreter of an environment with CompressAI")
+    parser.add_argument("--pictures", type=int, help="how many; default: 20,000 at 64, 10,000 at 128, 1,024 at 512")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--loop-share", type=float, default=1.0)
+    parser.add_argument("--loop-share", type=float, default=0.15)
+    parser.add_argument("--only", choices=["loop", "bench", "eval_model"], help="one comparison only")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        scratch = Path(temporary)
-        link_pictures(options.celeba, scratch / "all", options.pictures)
-        link_pictures(options.celeba, scratch / "tenth", options.pictures // 10)
-        loop_pictures = scratch / "all"
-        if options.loop_share < 1:
-            loop_pictures = scratch / "share"
-            link_pictures(options.celeba, loop_pictures, round(options.pictures * options.loop_share))
-        ratios = []
-        for repeat in range(options.repeats):
-            ours, peak, means = timed_facebench(scratch / "all", scratch / "run")
-            loop, loop_means = timed_loop(loop_pictures)
-            loop /= options.loop_share
-            ratios.append(loop / ours)
-            print(
-                f"repeat {repeat + 1}: plain loop {loop:.1f} s, facebench {ours:.1f} s, ratio {loop / ours:.2f}",
-                flush=True,
-            )
-        if options.loop_share == 1:
-            apart = max(abs(a - b) / max(abs(b), 1e-6) for a, b in zip(means, loop_means, strict=True))
-            print(f"largest relative difference between their means: {apart:.2e}")
-        _, small, _ = timed_facebench(scratch / "tenth", scratch / "run")
-        print(f"ratio, median of {options.repeats}: {median(ratios):.2f}")
-        print(
-            f"peak private memory: {peak / 1e6:.0f} MB; of a tenth of the pictures: {small / 1e6:.0f} MB "
-            f"({peak / small - 1:+.1%})"
-        )
+    celeba, size, repeats, python = options.celeba, options.size, options.repeats, options.compressai
+    count = options.pictures or PICTURES[size]
+    coded = options.pictures or MODEL_PICTURES[size]
+    comparisons: dict[str, Callable[[Path], None]] = {
+        "loop": lambda scratch: against_loop(celeba, scratch, size, count, repeats, options.loop_share)
+    }
+    if python:
+        comparisons["bench"] = lambda scratch: against_bench(celeba, scratch, size, count, repeats, python)
+        comparisons["eval_model"] = lambda scratch: against_eval_model(celeba, scratch, size, coded, repeats, python)
+    if options.only and options.only not in comparisons:
+        parser.error(f"--only {options.only} needs --compressai PYTHON")
+    for name in [options.only] if options.only else comparisons:
+        with tempfile.TemporaryDirectory() as scratch:
+            comparisons[name](Path(scratch))
 
 
 if __name__ == "__main__":
