@@ -9,11 +9,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import json
 import multiprocessing
 import os
 import pickle
+import platform
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -25,7 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from facebench import memory
-from facebench.errors import FacebenchError
+from facebench.errors import EngineError, FacebenchError
 
 #: Libraries that would otherwise start a thread per core. One each: shards are what runs in parallel, and sums whose
 #: order depends on the number of threads would make records depend on the machine.
@@ -36,14 +38,17 @@ _THREAD_VARIABLES = (
     "OPENCV_FOR_THREADS_NUM",
     "NUMEXPR_NUM_THREADS",
 )
+#: Nothing is imported before the parent's path is set: the current folder may hold a json.py.
 _SERVE = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from facebench.child import serve; "
-    "serve(int(sys.argv[1]), int(sys.argv[3]))"
+    "import sys; sys.path[:] = sys.argv[3:]; from facebench.child import serve; "
+    "serve(int(sys.argv[1]), int(sys.argv[2]))"
 )
-#: Seconds that a child may take to start, on a slow and busy machine.
-_START = 300.0
 #: Seconds between two looks at a child's memory.
 _TICK = 0.1
+#: Seconds without a byte after which half a message will never be whole.
+_STALLED = 60
+#: Seconds without a call after which a child ends: on a worker of a cluster nobody else ends it.
+_IDLE = 300
 #: How often a task is tried: whose child ends by itself, and whose child is killed, which others may have done (the
 #: machine ran out of memory, an operator).
 _ATTEMPTS = 3
@@ -63,6 +68,10 @@ class ChildKilled(Exception):
         self.attempts = attempts
 
 
+class _NotStarted(ChildKilled):
+    """The child ended before it was ready: no codec had been there."""
+
+
 @dataclass(frozen=True)
 class Isolation:
     """How tasks are kept apart from what runs them.
@@ -79,68 +88,70 @@ class Isolation:
         """Return ``function(*args)``, run in this thread's child; in one of its own that then ends if ``fresh``.
 
         Raises what the function raises if it is a FacebenchError, and :class:`ChildKilled` if its children died
-        several times, one overstepped the time, or one overstepped the memory that had done nothing else before.
+        several times, one overstepped the time, or one overstepped the memory that had done nothing else before;
+        EngineError if no child can be started.
         """
         if not self.separate:
             return function(*args)
-        round_before = _children.round
+        children = _children_of_this_thread()
         attempt = 0
         while True:
             attempt += 1
-            if fresh:
-                _children.mine().close()
-            child = _children.mine()
+            child = children.another() if fresh else children.mine()
             try:
                 result: _Result = child.call(self, function, *args)
                 return result
             except ChildKilled as death:
-                if attempt >= death.attempts or _children.round != round_before:
+                if attempt >= death.attempts or children.closed:
+                    if isinstance(death, _NotStarted):
+                        raise _cannot_start(str(death)) from None
                     raise
             finally:
                 if fresh:
-                    child.close()
+                    children.end(child)
 
 
 class Child:
-    """One child process, started when it is needed; to be used by one thread at a time."""
+    """One child process, started when it is needed; to be used by one thread at a time, and ended by any."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._calls = 0
+        self._ended = False
+        self._lock = threading.Lock()  # nobody ends it between the decision to start it and its start
 
     def start(self) -> None:
-        """Start the process unless it runs; it imports what measuring needs while its parent does other things."""
-        if self._process is not None:
-            return
-        ours, theirs = multiprocessing.Pipe()
-        path = json.dumps([str(Path(entry or ".").resolve()) for entry in sys.path])
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE, str(theirs.fileno()), path, str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # standard output carries the table
-                pass_fds=(theirs.fileno(),),
-                env={**os.environ, **dict.fromkeys(_THREAD_VARIABLES, "1")},
-                start_new_session=True,
-            )
-        self._connection = ours
-        self._calls = 0
+        """Start the process unless it runs; it imports what measuring needs while its parent does other things.
+
+        Raises :class:`EngineError` if the machine has no process or file descriptor to spare.
+        """
+        with self._lock:
+            if self._ended:
+                raise ChildKilled("it was told to end")
+            if self._process is None:
+                try:
+                    self._process, self._connection = _started()
+                except OSError as error:
+                    raise _cannot_start(error.strerror or str(error)) from error
+                self._calls = 0
 
     def call(self, limits: Isolation, function: Callable[..., Any], *args: Any) -> Any:
         """Return ``function(*args)`` computed by the child; see :meth:`Isolation.run` for what it raises."""
         self.start()
         process, connection = self._process, self._connection
-        assert process is not None and connection is not None
+        if process is None or connection is None:
+            raise ChildKilled("it was told to end")
         self._calls += 1
         try:
             if self._calls == 1:  # starting is not the function's time
-                self._await(process, connection, Isolation(_START))
-                connection.recv()
+                self._get_ready(process, connection)
             connection.send((function, args))
             self._await(process, connection, limits)
             succeeded, answer = connection.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError):
+            if limits.memory is not None and memory.private(process.pid) > limits.memory:
+                self.close()  # the answer stands, the memory goes
+        except (EOFError, OSError):
             end = _end_of(process)
             self.close()
             raise end from None
@@ -151,68 +162,143 @@ class Child:
             return answer
         raise answer if isinstance(answer, FacebenchError) else ChildKilled(answer)
 
+    def _get_ready(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
+        try:
+            self._await(process, connection, Isolation())
+            connection.recv()
+        except (EOFError, OSError):
+            end = _end_of(process)
+            raise _NotStarted(str(end), end.attempts) from None
+
     def _await(self, process: subprocess.Popen[bytes], connection: Connection, limits: Isolation) -> None:
         """Return when the child has answered or died; raise ChildKilled when it oversteps a limit."""
         began = time.monotonic()
         while not connection.poll(_TICK):
             if process.poll() is not None and not connection.poll():
-                raise EOFError  # not told by the connection where the codec forked: the fork has it too
+                raise EOFError  # not told by the connection where others have it too: a daemon that a codec left
             if limits.seconds is not None and time.monotonic() - began > limits.seconds:
                 raise ChildKilled(f"it took more than {limits.seconds:g} seconds (--time-limit)")
             if limits.memory is not None and memory.private(process.pid) > limits.memory:
                 text = f"it took more than {limits.memory / 1e6:,.0f} MB of memory (--memory-limit)"
                 raise ChildKilled(text, attempts=2 if self._calls > 1 else 1)
 
-    def kill(self) -> None:
-        """End the process and all that it started; a thread that waits for it raises ChildKilled."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-
     def close(self) -> None:
         """End the process, if any; the next call starts a new one."""
-        self.kill()
-        if self._connection is not None:
-            self._connection.close()
-        self._process = self._connection = None
+        with self._lock:
+            process, connection = self._process, self._connection
+            self._process = self._connection = None
+        _kill(process)
+        if connection is not None:
+            connection.close()
+
+    def end(self) -> None:
+        """End the process for good; a thread that waits for it, or calls it later, raises ChildKilled."""
+        with self._lock:
+            self._ended = True
+            process = self._process
+        _kill(process)
 
 
-class _Children:
-    """The children of this process, one for each thread that asked for one."""
+def _started() -> tuple[subprocess.Popen[bytes], Connection]:
+    ours, theirs = multiprocessing.Pipe()
+    with theirs:
+        try:
+            with socket.socket(fileno=os.dup(ours.fileno())) as same:
+                for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                    same.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _STALLED, 0))
+            path = [str(Path(entry or ".").resolve()) for entry in sys.path]
+            process = subprocess.Popen(
+                [sys.executable, "-c", _SERVE, str(theirs.fileno()), str(os.getpid()), *path],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # standard output carries the table
+                pass_fds=(theirs.fileno(),),
+                env={**os.environ, **one_thread()},
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+    return process, ours
+
+
+def one_thread() -> dict[str, str]:
+    """Return what to set in the environment before numerical libraries are loaded, to give each one thread."""
+    return dict.fromkeys(_THREAD_VARIABLES, "1")
+
+
+def _kill(process: subprocess.Popen[bytes] | None) -> None:
+    """End a process and all that it started in its session."""
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+
+
+def _cannot_start(why: str) -> EngineError:
+    return EngineError(
+        f"cannot start a process for codecs on {platform.node()} ({why}): "
+        "free memory or file descriptors, or use fewer --jobs"
+    )
+
+
+class Children:
+    """The children of a group of threads, one for each thread that asked for one."""
 
     def __init__(self) -> None:
         self._own = threading.local()
-        self._all: list[Child] = []
-        #: How often all were closed: a task that sees it change was told to end, its child did not fail.
-        self.round = 0
+        self._all: set[Child] = set()
+        self._lock = threading.Lock()
+        #: Whether they were ended: a task that sees it was told to end too, its child did not fail.
+        self.closed = False
+
+    def join(self) -> None:
+        """Make this thread one of the group, and start its child without waiting for it."""
+        _thread.children = self
+        with contextlib.suppress(FacebenchError, ChildKilled):  # the first task will tell
+            self.mine().start()
 
     def mine(self) -> Child:
+        """Return this thread's child; raises ChildKilled if the group is closed."""
         child: Child | None = getattr(self._own, "child", None)
-        if child is None or child not in self._all:
-            child = self._own.child = Child()
-            self._all.append(child)
+        if child is None:
+            child = self._own.child = self.another()
         return child
 
+    def another(self) -> Child:
+        """Return a child of its own for one task."""
+        child = Child()
+        with self._lock:
+            if self.closed:
+                raise ChildKilled("it was told to end")
+            self._all.add(child)
+        return child
+
+    def end(self, child: Child) -> None:
+        """End one child for good."""
+        child.end()
+        child.close()
+        with self._lock:
+            self._all.discard(child)
+
     def close(self) -> None:
-        self.round += 1
-        closing, self._all = self._all, []
+        """End all children at once and for good; tasks that wait for one raise ChildKilled."""
+        with self._lock:
+            self.closed = True
+            closing = list(self._all)
         for child in closing:
-            child.kill()
+            child.end()
 
 
-_children = _Children()
-atexit.register(_children.close)
+_thread = threading.local()
+#: Those of threads of no group: a Dask worker's, or the main thread.
+_others = Children()
+atexit.register(_others.close)
 
 
-def start_child() -> None:
-    """Start this thread's child if it has none, without waiting for it."""
-    _children.mine().start()
-
-
-def close_children() -> None:
-    """End all children of this process at once; tasks that are waiting for one raise ChildKilled."""
-    _children.close()
+def _children_of_this_thread() -> Children:
+    children: Children = getattr(_thread, "children", _others)
+    return children
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> ChildKilled:
@@ -236,10 +322,11 @@ def serve(descriptor: int, parent: int) -> None:
     import facebench.measure  # noqa: F401  (while the parent does other things)
 
     own = os.getpid()
+    os.register_at_fork(after_in_child=lambda: os.close(descriptor))  # a fork must not keep the parent waiting
     connection = Connection(descriptor)
     try:
         connection.send("ready")
-        while True:
+        while connection.poll(_IDLE):
             answer = _answer(connection.recv_bytes())
             if os.getpid() != own:
                 break  # a fork that a codec made and forgot

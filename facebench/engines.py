@@ -11,11 +11,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from facebench import child
-from facebench.child import Isolation
+from facebench.child import Children, Isolation
 from facebench.errors import EngineError
-
-LOCAL, DASK, SERIAL = "local", "dask", "serial"
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,15 @@ class Engine:
 
 def local_engine(jobs: int, isolation: Isolation) -> Engine:
     """Return an engine of ``jobs`` child processes on this machine."""
-    threads = ThreadPoolExecutor(jobs, "shard")
+    children = Children()
+    threads = ThreadPoolExecutor(jobs, "shard", initializer=children.join)
 
     def close() -> None:
         threads.shutdown(wait=False, cancel_futures=True)
-        child.close_children()
+        children.close()
 
     for _ in range(jobs):
-        threads.submit(child.start_child)
+        threads.submit(time.sleep, 0.01)  # makes the threads, which start their children
     return Engine(threads, isolation, lambda: jobs, close)
 
 
@@ -92,7 +90,10 @@ def dask_engine(scheduler: str | None, jobs: int, isolation: Isolation) -> Engin
         else:
             cluster = distributed.LocalCluster(jobs, threads_per_worker=1, dashboard_address=None, memory_limit=0)
         client = distributed.Client(scheduler or cluster, timeout="20s", set_as_default=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
+        if cluster is not None:
+            with contextlib.suppress(Exception):
+                cluster.close(timeout=5)
         text = " ".join(str(error).split())
         raise EngineError(f"no Dask scheduler answers at {scheduler or 'this machine'}: {text[:200]}") from error
 

@@ -11,14 +11,13 @@ import hashlib
 import importlib.util
 import json
 import os
-import site
-import sysconfig
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from facebench.data.named import Place
-from facebench.paths import atomic_path, cache_dir, kept_weights_dir
+from facebench.data.named import HQ_FOLDER, Place
+from facebench.paths import LEADERBOARD, MANIFEST, PICTURES, RECORDS, atomic_path, cache_dir, kept_weights_dir
 from facebench.plugins import Registry
 
 #: Image sets whose pictures all lie under the path that the user gives, or in facebench itself.
@@ -32,36 +31,61 @@ def request_digest(registry: Registry, request: Mapping[str, Any], set_name: str
     """
     if set_name not in _KNOWN_SETS or (place is not None and not isinstance(place, Path)):
         return None
-    specs = [*registry.codecs.values(), *registry.metrics.values(), *registry.maskers.values()]
-    folders = {Path(site_folder) for site_folder in (*site.getsitepackages(), sysconfig.get_path("purelib"))}
-    state = hashlib.sha256(json.dumps([request, str(Path.cwd()), registry.problems], sort_keys=True).encode())
+    codecs, metrics, maskers = registry.codecs.values(), registry.metrics.values(), registry.maskers.values()
+    targets = [*(c.target for c in codecs), *(m.target for m in metrics), *(m.target for m in maskers)]
+    folders = {Path(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")}
+    asked = [request, set_name, str(place), str(Path.cwd()), registry.problems]
+    state = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
     for folder in sorted(folders):
         if folder.is_dir():
             state.update(f"{folder} {folder.stat().st_mtime_ns}\n".encode())  # what pip installs changes its time
-    roots = [_package(name) for name in sorted({"facebench", *(spec.target.split(".")[0] for spec in specs)})]
-    roots += [kept_weights_dir(), *([place.parent if place.is_file() else place] if place else [])]
+    roots = [kept_weights_dir()]
+    for name in sorted({"facebench", *(target.partition(":")[0].partition(".")[0] for target in targets)}):
+        roots += _package(name)
     for root in roots:
-        for line in _files(root):
+        for line in _files(root, below=True):
+            state.update(line)
+    for root, below in _read_for(place) if place else ():
+        for line in _files(root, below):
             state.update(line)
     return state.hexdigest()
 
 
-def _package(name: str) -> Path | None:
-    spec = importlib.util.find_spec(name.partition(":")[0])
-    return Path(spec.origin).parent if spec is not None and spec.origin else None
+def _read_for(place: Path) -> list[tuple[Path, bool]]:
+    """Return the folders that a set at ``place`` is read from, and whether all below them is."""
+    base = place.absolute().parent if place.is_file() else place.absolute()
+    flat = [base, base / "img_align_celeba", base / "face_masks"]
+    return [*((folder, False) for folder in flat), (base / HQ_FOLDER, True), (base.parent / HQ_FOLDER, True)]
 
 
-def _files(root: str | Path | None) -> Iterator[bytes]:
-    """Yield a line for each file in ``root`` and below; no Path objects, as there may be very many."""
-    if root is None or not os.path.isdir(root):  # noqa: PTH112
+def _package(name: str) -> list[Path]:
+    """Return the folders of a package, or the file of a module."""
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        return []
+    return [Path(p) for p in spec.submodule_search_locations or [spec.origin or ""]]
+
+
+def _files(root: str | Path, below: bool) -> Iterator[bytes]:
+    """Yield a line for each file in ``root``, and in the folders below; no Path objects: there may be very many."""
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except NotADirectoryError:  # a module of one file
+        status = os.stat(root)  # noqa: PTH116
+        yield os.fsencode(f"{root} {status.st_size} {status.st_mtime_ns}\n")
         return
-    with os.scandir(root) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if not entry.is_dir():
-                status = entry.stat()
-                yield os.fsencode(f"{entry.path} {status.st_size} {status.st_mtime_ns}\n")
-            elif entry.name != "__pycache__":
-                yield from _files(entry.path)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            if below and entry.name != "__pycache__":
+                yield from _files(entry.path, below)
+            continue
+        try:
+            status = entry.stat()
+            yield os.fsencode(f"{entry.path} {status.st_size} {status.st_mtime_ns}\n")
+        except OSError:  # a link to nothing, say
+            yield os.fsencode(f"{entry.path} ?\n")
 
 
 def remember(digest: str, folder: Path) -> None:
@@ -75,7 +99,7 @@ def recall(digest: str) -> Path | None:
     try:
         noted = json.loads(_note(digest).read_text())
         folder = Path(noted["folder"])
-        return folder if noted["files"] == _digests(folder) else None
+        return folder if noted["files"] == _digests(folder) and (folder / LEADERBOARD).is_file() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -85,5 +109,6 @@ def _note(digest: str) -> Path:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    """Return the SHA-256 of what was measured; what is made from it, or added later, is not part of the run."""
+    files = [folder / name for name in (MANIFEST, RECORDS, PICTURES) if (folder / name).is_file()]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

@@ -28,25 +28,28 @@ from facebench.measure import (
     decode_shard,
     encode_shard,
 )
-from facebench.provenance import software_digest
+from facebench.provenance import Software
 from facebench.records import shard_records
 
 #: A worker of a cluster may go at any time; a shard is given to the engine so often.
 _ATTEMPTS = 3
+#: The detail of rows whose operating point had crashed before.
+NOT_RUN = "not run: the codec's process ended before"
 
 
 @dataclass(frozen=True)
 class Shard:
     """Consecutive pictures of an image set at one operating point: the unit of work, caching and resuming.
 
-    ``software`` is the :func:`facebench.provenance.software_digest` that a worker must have too; ``key`` names all
-    that the records depend on.
+    ``software``, and ``weights`` by their digest, are what a worker must have too; ``key`` names all that the records
+    depend on.
     """
 
     label: str
     task: CodecTask
     pictures: Pictures
-    software: str
+    software: Software
+    weights: str | None
     key: str
 
 
@@ -66,29 +69,49 @@ def made_codec(isolation: Isolation, task: CodecTask) -> CodecFacts:
         return CodecFacts(problem=f"the codec's process ended while it was made: {death}", crashed=True)
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a shard needs on another machine: how to come by its pictures where the client's files are not."""
+
+    rows: Rows | None
+
+
 def measure_shard(
-    isolation: Isolation, shard: Shard, rows: Rows | None, metrics: tuple[MetricSpec, ...], sealed: bool
+    isolation: Isolation, shard: Shard, elsewhere: Elsewhere | None, metrics: tuple[MetricSpec, ...], sealed: bool
 ) -> Measured:
     """Measure a shard where the engine runs it: encode, then decode and score, each a task of a child process.
 
     Only payloads pass from the first task to the second, and only records leave the worker. With ``sealed`` the
-    second runs in a process of its own. ``rows`` say how to come by the pictures where the client's files are not.
-    Raises EngineError if this worker has other software than the client, DataError if it has other pictures.
+    second runs in a process of its own. ``elsewhere`` is given if this may be another machine than the client's.
+    Raises EngineError if this worker has other software or weights than the client, DataError if it has other
+    pictures.
     """
-    if software_digest(shard.task.spec) != shard.software:
-        raise EngineError(
-            f"the worker on {platform.node()} has another version of facebench, codec '{shard.task.spec.name}' or "
-            "their libraries than this machine: install the same there"
-        )
-    pictures = shard.pictures.on_this_machine(rows)
-    stage = "encoding"
+    pictures = shard.pictures
+    stage = "being made"
     try:
+        if elsewhere is not None:
+            _refuse_another(isolation, shard)
+            pictures = pictures.on_this_machine(elsewhere.rows)
+        stage = "encoding"
         encoded = isolation.run(encode_shard, shard.task, pictures)
-        stage = "decoding"
+        stage = "decoding or scoring"
         scored = isolation.run(decode_shard, shard.task, encoded, pictures, metrics, fresh=sealed)
     except ChildKilled as death:
-        return _crashed(shard, metrics, f"the codec's process ended while {stage}: {death}")
+        return crashed_records(shard, metrics, f"the codec's process ended while {stage}: {death}")
     return Measured(shard_records(encoded, scored), crashed=False)
+
+
+def _refuse_another(isolation: Isolation, shard: Shard) -> None:
+    if not shard.software.is_here():
+        raise EngineError(
+            f"the worker on {platform.node()} has another version of facebench, of codec '{shard.task.spec.name}', "
+            "a metric or their libraries than this machine: install the same there and restart its workers"
+        )
+    if isolation.run(codec_facts, shard.task).weights_digest != shard.weights:
+        raise EngineError(
+            f"the worker on {platform.node()} has other weights of codec '{shard.task.spec.name}' than this machine: "
+            "copy the same there and restart its workers"
+        )
 
 
 def measure_grid(
@@ -104,47 +127,46 @@ def measure_grid(
 
     At most two shards per slot are in flight, so memory does not grow with the number of pictures. Once a shard has
     crashed, the later ones of its operating point are not run, nor any of those in ``crashed``, which says by label
-    why. ``rows_of`` tells a remote engine how to come by a shard's pictures. Raises EngineError if the engine is gone.
+    why. ``rows_of`` tells a remote engine how to come by a shard's pictures. Raises
+    EngineError if the engine is gone, or loses a shard several times.
     """
     waiting = deque(shards)
     flying: dict[Future[Measured], Shard] = {}
-    not_run = dict(crashed)
+    not_run = set(crashed)
     lost: dict[str, int] = {}
-    try:
-        while waiting or flying:
-            while waiting and len(flying) < 2 * engine.slots():
-                shard = waiting.popleft()
-                if shard.label in not_run:
-                    yield shard, _crashed(shard, metrics, not_run[shard.label])
-                else:
-                    rows = rows_of(shard.pictures) if engine.remote else None
-                    flying[engine.submit(measure_shard, shard, rows, metrics, sealed)] = shard
-            done, _ = wait(flying, return_when=FIRST_COMPLETED)
-            for future in done:
-                shard = flying.pop(future)
-                try:
-                    measured = future.result()
-                except FacebenchError:
-                    raise
-                except (CancelledError, BrokenExecutor) as error:
-                    raise EngineError(
-                        "the connection to what runs the shards is lost; the same command goes on where it stopped"
-                    ) from error
-                except Exception as error:  # a worker was killed, perhaps not by this shard
-                    lost[shard.key] = lost.get(shard.key, 0) + 1
-                    if lost[shard.key] < _ATTEMPTS:
-                        waiting.appendleft(shard)
-                        continue
+    while waiting or flying:
+        while waiting and len(flying) < 2 * engine.slots():
+            shard = waiting.popleft()
+            if shard.label in not_run:
+                yield shard, crashed_records(shard, metrics, crashed.get(shard.label, NOT_RUN))
+            else:
+                elsewhere = Elsewhere(rows_of(shard.pictures)) if engine.remote else None
+                flying[engine.submit(measure_shard, shard, elsewhere, metrics, sealed)] = shard
+        done, _ = wait(flying, return_when=FIRST_COMPLETED)
+        for future in done:
+            shard = flying.pop(future)
+            try:
+                measured = future.result()
+            except FacebenchError:
+                raise
+            except (CancelledError, BrokenExecutor) as error:
+                raise EngineError(
+                    "the connection to what runs the shards is lost; the same command goes on where it stopped"
+                ) from error
+            except Exception as error:  # a worker of a cluster was killed
+                lost[shard.key] = lost.get(shard.key, 0) + 1
+                if lost[shard.key] == _ATTEMPTS:
                     text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                    measured = _crashed(shard, metrics, f"lost {_ATTEMPTS} times: {text}")
-                if measured.crashed:
-                    not_run[shard.label] = "not run: the codec's process ended before"
-                yield shard, measured
-    finally:
-        engine.close()
+                    raise EngineError(f"what runs the shards lost one {_ATTEMPTS} times: {text}") from error
+                waiting.appendleft(shard)
+                continue
+            if measured.crashed:
+                not_run.add(shard.label)
+            yield shard, measured
 
 
-def _crashed(shard: Shard, metrics: tuple[MetricSpec, ...], detail: str) -> Measured:
+def crashed_records(shard: Shard, metrics: tuple[MetricSpec, ...], detail: str) -> Measured:
+    """Return records of a shard that was not measured, for the reason in ``detail``."""
     count = len(shard.pictures)
     encoded = Encoded([b""] * count, [0] * count, [CRASHED] * count, [detail] * count, 0.0)
     variants = 1 if shard.pictures.masks_file is None else 2

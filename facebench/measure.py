@@ -248,7 +248,7 @@ def _budget_status(budget: int | None, bits: int) -> tuple[str, str]:
 
 def checked_payload(codec: Codec, payload: Any) -> tuple[bytes, int]:
     """Return the payload and its bits; raises TypeError if it is not bytes, ValueError if its bits are too few."""
-    if not isinstance(payload, bytes):
+    if type(payload) is not bytes:  # a subclass could carry more than its bytes to the decoder
         raise TypeError(f"encode returned {type(payload).__name__}, not bytes")
     bits = int(codec.bits_per_image(payload))
     if bits < 8 * len(payload):

@@ -9,13 +9,14 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from facebench import __version__
-from facebench.codec import CodecSpec
 from facebench.data.celeba import PARTS, split_members
 from facebench.data.imageset import ImageSet
 from facebench.measure import CodecFacts
@@ -100,12 +101,33 @@ def code_digest(target: str) -> str:
     return state.hexdigest()
 
 
+@dataclass(frozen=True)
+class Software:
+    """The code behind ``targets`` ("module:name") and the libraries of ``distributions``, by their digest."""
+
+    targets: tuple[str, ...]
+    distributions: tuple[str, ...]
+    digest: str
+
+    @classmethod
+    def of(cls, targets: Iterable[str], distributions: Iterable[str]) -> Software:
+        """Return what this process has."""
+        parts = (
+            tuple(sorted({"facebench.measure:encode_shard", *targets})),
+            tuple(sorted({"facebench", *distributions})),
+        )
+        return cls(*parts, _software_digest(*parts))
+
+    def is_here(self) -> bool:
+        """Return whether this process has the same."""
+        return _software_digest(self.targets, self.distributions) == self.digest
+
+
 @lru_cache
-def software_digest(spec: CodecSpec) -> str:
-    """Return a digest of the code and the versions of the libraries that measure this codec here."""
-    state = [__version__, code_digest("facebench.measure:encode_shard"), code_digest(spec.target)]
-    state += [spec.version, json.dumps(library_versions("facebench"))]
-    return hashlib.sha256("\n".join(state).encode()).hexdigest()
+def _software_digest(targets: tuple[str, ...], distributions: tuple[str, ...]) -> str:
+    code = [code_digest(target) for target in targets]
+    libraries = [(_version(name), library_versions(name)) for name in distributions]
+    return hashlib.sha256(json.dumps([__version__, code, libraries]).encode()).hexdigest()
 
 
 def training_overlap(facts: CodecFacts, images: ImageSet) -> dict[str, int]:

@@ -103,7 +103,7 @@ def _lock(folder: Path) -> int:
         except FileNotFoundError:  # the run that made the folder has just removed it
             continue
         try:
-            if not _taken(handle):
+            if not _locked(handle):
                 raise _InUse(
                     f"{folder} is in use by another run{_holder(handle)}: wait for it, or choose another --out"
                 )
@@ -116,7 +116,7 @@ def _lock(folder: Path) -> int:
         os.close(handle)
 
 
-def _taken(handle: int) -> bool:
+def _locked(handle: int) -> bool:
     """Lock the file, unless another process has: then return False."""
     if fcntl is None:
         return True

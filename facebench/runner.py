@@ -18,8 +18,8 @@ from facebench.data.facts import picture_facts
 from facebench.data.imageset import ImageSet
 from facebench.data.rows import Rows, rows_of
 from facebench.engines import Engine
-from facebench.errors import CodecError, EngineError, SettingError
-from facebench.grid import Shard, made_codec, measure_grid
+from facebench.errors import CodecError, EngineError, FacebenchError, SettingError
+from facebench.grid import NOT_RUN, Shard, crashed_records, made_codec, measure_grid
 from facebench.hookspecs import API_VERSION, MetricSpec
 from facebench.measure import (
     OK,
@@ -40,11 +40,11 @@ from facebench.operating_point import (
 )
 from facebench.plugins import Registry
 from facebench.provenance import (
+    Software,
     code_digest,
     git_state,
     library_versions,
     machine,
-    software_digest,
     training_overlap,
 )
 from facebench.records import MASK_NONE
@@ -135,6 +135,13 @@ def execute(
     say how. Raises CodecError if none of the
     requested codecs can be made at all. A KeyboardInterrupt ends the workers at once; finished shards are kept.
     """
+    try:
+        return _measured(plan, engine, progress, tell)
+    finally:
+        engine.close()
+
+
+def _measured(plan: Plan, engine: Engine, progress: ProgressCallback, tell: Callable[[str], None]) -> Run:
     facts = _facts(plan, engine)
     left_out = {name for name, told in facts.items() if told.problem and name not in plan.requested}
     all_points = plan.points
@@ -142,7 +149,6 @@ def execute(
     total = len(plan.points) * len(plan.images)
     unmade = [facts[name].problem for name in plan.requested if facts[name].problem]
     if unmade and len(unmade) == len(plan.requested):
-        engine.close()
         raise CodecError(unmade[0])
     cache = ShardCache()
     found: dict[tuple[str, int], pa.Table] = {}
@@ -156,19 +162,30 @@ def execute(
             progress(len(shard.pictures), total, True)
     if cache.damaged:
         tell(f"{len(cache.damaged)} damaged in the cache, measured again, the first: {cache.damaged[0]}")
+    unmeasured = {name: told.problem for name, told in facts.items() if told.crashed}
+    first_crashed = dict.fromkeys(unmeasured, -1)
     grid = measure_grid(
         missing,
         plan.metrics,
         engine,
         rows_of=lambda pictures: _rows(plan, pictures),
         sealed=plan.sealed,
-        crashed={name: told.problem for name, told in facts.items() if told.crashed},
+        crashed=unmeasured,
     )
     for shard, measured in grid:
-        if not measured.crashed:  # what killed a process may be the machine's fault: try again
+        start = shard.pictures.start
+        if measured.crashed:  # not kept: what killed a process may be the machine's fault, so try again
+            first_crashed[shard.label] = min(start, first_crashed.get(shard.label, start))
+        else:
             cache.put(shard.key, measured.records)
-        found[shard.label, shard.pictures.start] = measured.records
+        found[shard.label, start] = measured.records
         progress(len(shard.pictures), total, False)
+    if first_crashed:
+        # Not what was in flight besides, or is in the cache, but the first crash decides which rows there are.
+        for shard in _shards(plan, facts):
+            if shard.pictures.start > first_crashed.get(shard.label, len(plan.images)):
+                told = unmeasured.get(shard.label, NOT_RUN)
+                found[shard.label, shard.pictures.start] = crashed_records(shard, plan.metrics, told).records
     step = shard_pictures(plan.images.size)
     ordered = [found.pop((name, start)) for name in plan.points for start in range(0, len(plan.images), step)]
     records = _with_places(plan, ordered)
@@ -210,19 +227,25 @@ def run_name(images: ImageSet) -> str:
 
 def _facts(plan: Plan, engine: Engine) -> dict[str, CodecFacts]:
     """Ask a worker what each codec says of itself; a codec that kills its process has a problem instead."""
+    waiting = {name: engine.submit(made_codec, _task(plan, point)) for name, point in plan.points.items()}
     try:
-        waiting = {name: engine.submit(made_codec, _task(plan, point)) for name, point in plan.points.items()}
         return {name: future.result() for name, future in waiting.items()}
-    except (CancelledError, BrokenExecutor) as error:
-        engine.close()
-        raise EngineError("the connection to what runs the shards is lost; run the same command again") from error
-    except BaseException:
-        engine.close()
+    except FacebenchError:
         raise
+    except (CancelledError, BrokenExecutor) as error:
+        raise EngineError("the connection to what runs the shards is lost; run the same command again") from error
+    except Exception as error:  # no facebench on a cluster's worker, say
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise EngineError(f"what runs the shards cannot make the codecs: {text}") from error
 
 
 def _task(plan: Plan, point: OperatingPoint) -> CodecTask:
     return CodecTask(plan.registry.codecs[point.codec], point, plan.images.size, plan.device)
+
+
+def _distribution(plan: Plan, what: str) -> str:
+    """Return the distribution that brings "codec NAME" or "metric NAME"."""
+    return plan.registry.origins[what].rpartition(" ")[0]
 
 
 def _measured_by(plan: Plan) -> list[Any]:
@@ -231,7 +254,7 @@ def _measured_by(plan: Plan) -> list[Any]:
     parts: list[Any] = [_RECORD_FORMAT, __version__]
     for metric in plan.metrics:
         parts += [[column.name, column.version, code_digest(metric.target)] for column in metric.columns]
-        distribution = plan.registry.origins[f"metric {metric.name}"].rpartition(" ")[0]
+        distribution = _distribution(plan, f"metric {metric.name}")
         if distribution != "facebench":  # whose libraries are in every key
             parts.append(library_versions(distribution))
     if any(metric.whole_set for metric in plan.metrics):
@@ -243,12 +266,15 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
     images = plan.images
     step = shard_pictures(images.size)
     measured_by = _measured_by(plan)
+    scored_by = [metric.target for metric in plan.metrics]
+    scored_with = [_distribution(plan, f"metric {metric.name}") for metric in plan.metrics]
     of = None
     if any(metric.whole_set for metric in plan.metrics):
         of = SetFacts(len(images), images.digest, images.identities)
     for name, point in plan.points.items():
         task = _task(plan, point)
-        software = software_digest(task.spec)
+        brought_by = _distribution(plan, f"codec {point.codec}")
+        software = Software.of((task.spec.target, *scored_by), (brought_by, *scored_with))
         codec: list[Any] = [
             task.spec.version,
             point.codec,
@@ -257,7 +283,7 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
             facts[name].weights_digest,
             code_digest(task.spec.target),
             facts[name].problem,
-            library_versions(plan.registry.origins[f"codec {point.codec}"].rpartition(" ")[0]),
+            library_versions(brought_by),
             plan.device,
             plan.sealed,
         ]
@@ -277,7 +303,7 @@ def _shards(plan: Plan, facts: dict[str, CodecFacts]) -> Iterator[Shard]:
                 json.dumps([*measured_by, *limits, codec, asdict(images.preprocessing), images.masker]).encode()
             )
             state.update(np.ascontiguousarray(images.hashes[start:stop]).tobytes())
-            yield Shard(name, task, pictures, software, state.hexdigest())
+            yield Shard(name, task, pictures, software, facts[name].weights_digest, state.hexdigest())
 
 
 def _rows(plan: Plan, pictures: Pictures) -> Rows | None:

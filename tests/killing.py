@@ -54,7 +54,7 @@ class Command:
     def finish(self, tries: int = 5) -> None:
         """Run until it succeeds; raises AssertionError if it never does."""
         for _ in range(tries):
-            if self.start().wait() == 0:
+            if self.start().wait(600) == 0:
                 return
         raise AssertionError(self.errors.read_text())
 
@@ -80,7 +80,9 @@ class Cluster:
         self._add([], "scheduler", "--host", "127.0.0.1", "--port", "0", *options)
         for _ in range(self._workers):
             self._add(self._prefix, "worker", "--nthreads", "1", "--death-timeout", "60", *options)
+        deadline = time.monotonic() + 120
         while not self._file.exists() or not self._file.stat().st_size:
+            assert time.monotonic() < deadline, "the scheduler does not start"
             time.sleep(0.05)
         return str(json.loads(self._file.read_text())["address"])
 

@@ -58,10 +58,10 @@ def measure(
     ("codec", "status", "told"),
     [
         ("segfaults", CRASHED, "while encoding: it was killed by SIGSEGV"),
-        ("kills", CRASHED, "while decoding: it exited with status 9"),
+        ("kills", CRASHED, "while decoding or scoring: it exited with status 9"),
         ("leavesdaemons", CRASHED, "while encoding: it was killed by SIGKILL"),
         ("closesall", CRASHED, "while encoding: it exited with status 0"),
-        ("interrupts", CRASHED, "while decoding: it raised KeyboardInterrupt"),
+        ("interrupts", CRASHED, "while decoding or scoring: it raised KeyboardInterrupt"),
         ("returnsnan", DECODE_FAILED, "decode returned float64"),
         ("raisesoneway", DECODE_FAILED, "one way"),
         ("leavesforks", OK, ""),
@@ -90,7 +90,7 @@ def test_a_fault_is_marked_in_the_codecs_own_rows_and_told_in_one_line(
 @pytest.mark.parametrize(
     ("codec", "told"),
     [
-        ("hangs", "while decoding: it took more than 6 seconds (--time-limit)"),
+        ("hangs", "while decoding or scoring: it took more than 6 seconds (--time-limit)"),
         ("hangswiththelock", "while encoding: it took more than 6 seconds (--time-limit)"),
         ("hangswhenmade", "while it was made: it took more than 6 seconds (--time-limit)"),
     ],

@@ -42,21 +42,39 @@ def test_the_same_command_prints_the_same_table_and_writes_nothing(faces: Path, 
 
 def test_whatever_changes_is_measured(faces: Path, tmp_path: Path) -> None:
     def says_finished(*more: str) -> bool:
-        return AGAIN in facebench(tmp_path, *RUN, "--data", f"folder:{faces}", "--out", "out", *more).stderr
+        return AGAIN in facebench(tmp_path, *RUN, "--data", f"folder:{faces}", *more).stderr
 
     assert not says_finished()
     assert says_finished("--jobs", "2")  # changes no record
-    assert not says_finished("--limit", "2", "--overwrite")
-    assert not says_finished("--overwrite")
+    assert not says_finished("--limit", "2")
     assert says_finished()
     os.utime(faces / "1.png")
     assert not says_finished()
-    records = tmp_path / "out" / "records.parquet"
-    whole = records.read_bytes()
-    records.write_bytes(whole[:-1])
+    (faces / "link").symlink_to(faces / "nothing")
+    (faces / "loop").symlink_to(faces.parent)
     assert not says_finished()
-    manifest = tmp_path / "out" / "manifest.json"
+    assert says_finished()
+    records = tmp_path / "results" / "folder-16-full" / "records.parquet"
+    records.write_bytes(records.read_bytes()[:-1])
+    assert not says_finished()
+    manifest = records.with_name("manifest.json")
     manifest.write_text(json.dumps(json.loads(manifest.read_text())))
     assert not says_finished()
+    assert says_finished()
+    masks = tmp_path / "CelebAMask-HQ-mask-anno" / "0"
+    masks.mkdir(parents=True)
+    for index in range(3):
+        cv2.imwrite(str(masks / f"{index:05}_skin.png"), np.full((16, 16), 255, np.uint8))
+    assert not says_finished()
     cv2.imwrite(str(faces / "0.png"), np.full((16, 16, 3), 200, np.uint8))
-    assert not says_finished("--overwrite")
+    assert not says_finished()
+
+
+def test_a_table_that_cost_added_to_is_printed_as_it_is(faces: Path, tmp_path: Path) -> None:
+    facebench(tmp_path, *RUN, "--data", f"folder:{faces}", "--out", "out")
+    leaderboard = tmp_path / "out" / "leaderboard.md"
+    leaderboard.write_text(leaderboard.read_text() + "\nmore\n")
+    (tmp_path / "out" / "rate-distortion.svg").write_text("<svg/>")
+    again = facebench(tmp_path, *RUN, "--data", f"folder:{faces}", "--out", "out")
+    assert AGAIN in again.stderr
+    assert again.stdout.endswith("\nmore\n")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import time
 from pathlib import Path
 
 import cv2
@@ -17,6 +20,7 @@ from facebench.engines import Engine, local_engine, serial_engine
 from facebench.errors import CodecError
 from facebench.measure import CRASHED, DECODE_FAILED, ENCODE_FAILED, OK
 from facebench.operating_point import parse_points
+from facebench.paths import cache_dir
 from facebench.plugins import Registry, load_registry
 from facebench.runner import Plan, execute, plan_metrics, plan_points
 from facebench.store import Run
@@ -172,8 +176,6 @@ def test_an_interrupted_run_goes_on_with_the_shards_it_lacks(registry: Registry,
 
 
 def test_a_damaged_cached_shard_is_measured_again(registry: Registry, images: ImageSet) -> None:
-    from facebench.paths import cache_dir
-
     before = set((cache_dir() / "shards").rglob("*.shard"))
     first = measure("jpeg:quality=55", registry, images)
     for file in set((cache_dir() / "shards").rglob("*.shard")) - before:
@@ -233,3 +235,20 @@ def test_the_digest_follows_pixels_masks_and_preprocessing(
         len({digest("a"), digest("b"), digest("a", size=16), digest("a", filter="bicubic"), digest("a", crop="full")})
         == 5
     )
+
+
+def test_clock_jumps_change_nothing(registry: Registry, images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = measure("jpeg:quality=70", registry, images).records
+    day, real = 86_400.0, time.time
+    jumps = itertools.cycle([0, 365 * day, -3650 * day, -day / 2])
+    monkeypatch.setattr(time, "time", lambda: real() + next(jumps))
+    shards = list((cache_dir() / "shards").rglob("*.shard"))
+    for file, then in zip(shards, itertools.cycle([0, 4e9]), strict=False):  # 1970 and 2096
+        os.utime(file, (then, then))
+    assert measure("jpeg:quality=70", registry, images).records.equals(expected)  # from the cache
+    for file in shards:
+        file.unlink()
+    drop = ["encode_seconds", "decode_seconds"]
+    again = measure("jpeg:quality=70", registry, images, local_engine(2, Isolation(60))).records
+    assert again.drop(columns=drop).equals(expected.drop(columns=drop))
+    assert (again["encode_seconds"] >= 0).all()

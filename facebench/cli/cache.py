@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import re
 
 import click
+
+from facebench.cli.options import ByteSize
 
 
 @click.group("cache")
@@ -30,14 +31,13 @@ def list_command() -> None:
 
 
 @cache_group.command("limit")
-@click.argument("size")
-def limit_command(size: str) -> None:
+@click.argument("size", type=ByteSize())
+def limit_command(size: int) -> None:
     """Remove the longest unused entries until at most SIZE (such as 500MB or 2GB) is left."""
     from facebench.store import cache_entries, remove_cache_entries
 
-    limit = _bytes(size)
     entries = cache_entries()
-    excess = sum(entry.bytes for entry in entries) - limit
+    excess = sum(entry.bytes for entry in entries) - size
     removed = []
     for entry in entries:
         if excess <= 0:
@@ -62,10 +62,3 @@ def _size(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise click.BadParameter(f"'{text}' is no size: write 500MB or 2GB", param_hint="SIZE")
-    return int(float(match[1]) * 1000 ** " KMG".index(match[2].upper() or " "))

@@ -41,14 +41,19 @@ def data_options(command: _CommandT) -> _CommandT:
     return command
 
 
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def jobs_option(command: _CommandT) -> _CommandT:
     """Add ``--jobs``, the number of worker processes."""
     return click.option(
-        "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, help="Worker processes.  [default: all cores]"
+        "--jobs", type=click.IntRange(1), default=_cores(), help="Worker processes.  [default: all cores]"
     )(command)
 
 
-class ByteSize(click.ParamType[int]):
+class ByteSize(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
     """A number of bytes, as in 500MB or 2GB."""
 
     name = "SIZE"
@@ -58,9 +63,10 @@ class ByteSize(click.ParamType[int]):
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?", value.strip(), re.IGNORECASE)
-        if match is None:
+        size = int(float(match[1]) * 1000 ** " KMG".index(match[2].upper() or " ")) if match else 0
+        if not size:
             self.fail(f"'{value}' is no size: write 500MB or 2GB", param, ctx)
-        return int(float(match[1]) * 1000 ** " KMG".index(match[2].upper() or " "))
+        return size
 
 
 metrics_option = click.option(
@@ -102,8 +108,10 @@ def codec_faults_named(what: str) -> Iterator[None]:
 
 
 def command_line() -> str:
-    """Return the command as the user gave it, for manifests and cards."""
-    return shlex.join(["facebench", *sys.argv[1:]])
+    """Return the command as the user gave it, for manifests and cards; without passwords in URLs."""
+    from facebench.data.named import without_secrets
+
+    return shlex.join(["facebench", *map(without_secrets, sys.argv[1:])])
 
 
 def prepare_with_progress(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -125,29 +125,33 @@ def run_command(
         names = frozenset(label(registry.codecs[p.codec], p) for p in requested)
         plan = Plan(registry, points, names, images, chosen, device, sealed, command_line())
         folder = ending.enter_context(reserved_folder(out, plan, overwrite))  # refuses at once, before the work
-        if images.synthetic:
-            note("these faces are synthetic; for real figures: --data PATH_TO_CELEBA (see 'facebench data')", quiet)
-        if images.masks_file is None:
-            note(f"+Mask rows are n/a: {images.no_mask_reason}", quiet)
+        about = {"synthetic": images.synthetic, "masker": images.masks_file and images.masker}
+        _note_the_set({**about, "no_mask_reason": images.no_mask_reason}, quiet)
         run = _execute(plan, started, quiet)
         smaller = with_downscaled(plan, run)
         if smaller.points.keys() != plan.points.keys():
             note("not every picture fits every budget: measuring those budgets again, with downscaling", quiet)
-            run = _execute(smaller, start_engine(), quiet)
+            again = start_engine()
+            ending.callback(again.close)
+            run = _execute(smaller, again, quiet)
+        problems = run.manifest["problems"][len(registry.problems) :]
         from facebench.report.groups import groups_markdown
         from facebench.report.leaderboard import leaderboard_markdown
         from facebench.store import write_run
 
         markdown = leaderboard_markdown(run, view=view)
         write_run(folder, run, markdown, groups_markdown(run))
-        if request and CRASHED not in set(run.records["status"]):
-            remember(request, folder)
-    for problem in run.manifest["problems"][len(registry.problems) :]:
+        if request and CRASHED not in set(run.records["status"]) and not any("process" in p for p in problems):
+            with contextlib.suppress(OSError):  # a cache that takes nothing: then the run is measured again
+                remember(request, folder)
+    for problem in problems:
         note(problem, quiet)
     click.echo(markdown.rstrip("\n") if form == "md" else rendered(run, form, view))
     note(f"written to {folder}", quiet)
 
 
+#: What a worker may take at least where the user sets no limit: importing torch takes 150 MB of it.
+_LEAST_MEMORY = 1 << 30
 #: Options that change nothing in what is written to the results folder.
 _NO_MATTER = {"jobs", "engine", "scheduler", "time_limit", "memory_limit", "quiet", "overwrite"}
 
@@ -165,7 +169,18 @@ def _request(registry: Registry) -> str | None:
     asked = {name: None if value is None else str(value) for name, value in params.items() if name not in _NO_MATTER}
     points = parse_points(params["codecs"], registry)
     asked["files"] = " ".join(file_settings_digest(registry.codecs[point.codec], point) for point in points)
-    return request_digest(registry, asked, spec.name, place)
+    try:
+        return request_digest(registry, asked, spec.name, place)
+    except OSError:  # files that come and go
+        return None
+
+
+def _note_the_set(about: dict[str, Any], quiet: bool) -> None:
+    """Say what to know of the pictures; ``about`` is a manifest's entry ``image_set``."""
+    if about["synthetic"]:
+        note("these faces are synthetic; for real figures: --data PATH_TO_CELEBA (see 'facebench data')", quiet)
+    if about["masker"] in (None, "none"):
+        note(f"+Mask rows are n/a: {about['no_mask_reason']}", quiet)
 
 
 def _tell_finished(folder: Path, registry: Registry, quiet: bool) -> None:
@@ -174,7 +189,9 @@ def _tell_finished(folder: Path, registry: Registry, quiet: bool) -> None:
 
     from facebench.paths import LEADERBOARD, MANIFEST
 
-    for problem in json.loads((folder / MANIFEST).read_text())["problems"][len(registry.problems) :]:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    _note_the_set(manifest["image_set"], quiet)
+    for problem in manifest["problems"][len(registry.problems) :]:
         note(problem, quiet)
     click.echo((folder / LEADERBOARD).read_text().rstrip("\n"))
     note(f"finished before, nothing has changed since: {folder}", quiet)
@@ -201,7 +218,8 @@ def _engine(name: str, scheduler: str | None, jobs: int, time_limit: float, memo
         return serial_engine()
     if name == "dask":
         return dask_engine(scheduler, jobs, Isolation(time_limit, memory_limit))
-    return local_engine(jobs, Isolation(time_limit, memory_limit or memory.installed() * 8 // (10 * jobs) or None))
+    share = memory.installed() * 8 // (10 * jobs)
+    return local_engine(jobs, Isolation(time_limit, memory_limit or (max(share, _LEAST_MEMORY) if share else None)))
 
 
 def _execute(plan: Plan, engine: Engine, quiet: bool) -> Run:

@@ -14,6 +14,9 @@ from facebench.plugins import Registry
 #: What ``--data`` may lead to: a path of this machine, or a URL in fsspec's sense as str ("s3://...", "zip://A::URL").
 Place: TypeAlias = Path | str
 
+#: What an image set's folder may hold, or the folder above it: the part masks of CelebAMask-HQ.
+HQ_FOLDER = "CelebAMask-HQ-mask-anno"
+
 
 def place_of(text: str) -> Place:
     """Return the place that a user wrote: a URL as it is, anything else (and file://) as a path."""
@@ -25,6 +28,11 @@ def place_of(text: str) -> Place:
 def is_url(place: Place) -> bool:
     """Return whether ``place`` is a URL, plain or chained ("simplecache::s3://...")."""
     return isinstance(place, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)", place) is not None
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` without the password, and without the query, that a URL in it may have."""
+    return re.sub(r"(://[^\s?]*)\?\S+", r"\1?...", re.sub(r"://[^/@\s]*@", "://", text))
 
 
 def named_set(data: str | None, registry: Registry) -> tuple[ImageSetSpec, Place | None]:

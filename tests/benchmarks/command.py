@@ -53,9 +53,11 @@ def facebench(
     return Finished(seconds, peak, output)
 
 
-def run_arguments(codecs: str, pictures: Path, out: Path, size: int = 64, crop: str = CROP) -> list[str]:
+def run_arguments(
+    codecs: str, pictures: Path, out: Path, size: int = 64, crop: str = CROP, form: str = "json"
+) -> list[str]:
     """Return the arguments of a quiet run of ``codecs``, without baseline, on a folder of pictures."""
-    arguments = ["run", "--codecs", codecs, "--no-baseline", "--quiet", "--format", "json", "--out", str(out)]
+    arguments = ["run", "--codecs", codecs, "--no-baseline", "--quiet", "--format", form, "--out", str(out)]
     return [*arguments, "--data", f"folder:{pictures}", "--crop", crop, "--size", str(size)]
 
 

@@ -57,7 +57,7 @@ def main() -> None:
             f"{options.pictures:,} pictures x 6 operating points, {options.engine} engine, {kills} workers killed in "
             f"{seconds:.0f} s: completed, records {'equal' if equal else 'DIFFERENT FROM'} the undisturbed run's"
         )
-        if not equal:
+        if not equal or not kills:
             raise SystemExit(1)
 
 
