@@ -151,14 +151,15 @@ def _measured(plan: Plan, engine: Engine, progress: ProgressCallback, tell: Call
     if unmade and len(unmade) == len(plan.requested):
         raise CodecError(unmade[0])
     cache = ShardCache()
-    found: dict[tuple[str, int], pa.Table] = {}
+    step = shard_pictures(plan.images.size)
+    found = _Found(-(-len(plan.images) // step))
     missing: list[Shard] = []
     for shard in _shards(plan, facts):
         cached = cache.get(shard.key)
         if cached is None:
             missing.append(shard)
         else:
-            found[shard.label, shard.pictures.start] = cached
+            found.add(shard, cached)
             progress(len(shard.pictures), total, True)
     if cache.damaged:
         tell(f"{len(cache.damaged)} damaged in the cache, measured again, the first: {cache.damaged[0]}")
@@ -178,17 +179,15 @@ def _measured(plan: Plan, engine: Engine, progress: ProgressCallback, tell: Call
             first_crashed[shard.label] = min(start, first_crashed.get(shard.label, start))
         else:
             cache.put(shard.key, measured.records)
-        found[shard.label, start] = measured.records
+        found.add(shard, measured.records, join=not measured.crashed)
         progress(len(shard.pictures), total, False)
     if first_crashed:
         # Not what was in flight besides, or is in the cache, but the first crash decides which rows there are.
         for shard in _shards(plan, facts):
             if shard.pictures.start > first_crashed.get(shard.label, len(plan.images)):
                 told = unmeasured.get(shard.label, NOT_RUN)
-                found[shard.label, shard.pictures.start] = crashed_records(shard, plan.metrics, told).records
-    step = shard_pictures(plan.images.size)
-    ordered = [found.pop((name, start)) for name in plan.points for start in range(0, len(plan.images), step)]
-    records = _with_places(plan, ordered)
+                found.add(shard, crashed_records(shard, plan.metrics, told).records, join=False)
+    records = _with_places(plan, [found.take(name) for name in plan.points])
     without = sorted(
         f"without {name}: {facts[name].problem}"
         for name in left_out
@@ -196,6 +195,34 @@ def _measured(plan: Plan, engine: Engine, progress: ProgressCallback, tell: Call
     )
     manifest = _manifest(plan, facts, without + _failures(records))
     return Run(run_name(plan.images), manifest, records, pictures=picture_facts(plan.images))
+
+
+class _Found:
+    """Records by operating point, joined once they are all there: small Arrow tables take many times their bytes."""
+
+    def __init__(self, shards: int) -> None:
+        self._shards = shards
+        self._apart: dict[str, dict[int, pa.Table]] = {}
+        self._joined: dict[str, pa.Table] = {}
+        self._may_change: set[str] = set()
+
+    def add(self, shard: Shard, records: pa.Table, join: bool = True) -> None:
+        """Keep or replace a shard's records; without ``join`` those of its point stay apart until they are taken."""
+        apart = self._apart.setdefault(shard.label, {})
+        apart[shard.pictures.start] = records
+        if not join:
+            self._may_change.add(shard.label)
+            self._joined.pop(shard.label, None)
+        elif len(apart) == self._shards and shard.label not in self._may_change:
+            self._joined[shard.label] = self._join(shard.label)
+
+    def take(self, label: str) -> pa.Table:
+        """Return the records of an operating point in the order of its pictures, and forget them."""
+        return self._joined.pop(label) if label in self._joined else self._join(label)
+
+    def _join(self, label: str) -> pa.Table:
+        apart = self._apart.pop(label)
+        return pa.concat_tables([apart[start] for start in sorted(apart)]).combine_chunks()
 
 
 def with_downscaled(plan: Plan, run: Run) -> Plan:
@@ -315,12 +342,12 @@ def _rows(plan: Plan, pictures: Pictures) -> Rows | None:
     return rows_of(images.recipe, images, start, stop)
 
 
-def _with_places(plan: Plan, shards: list[pa.Table]) -> pd.DataFrame:
-    """Join shards in order and name each row's operating point and picture."""
+def _with_places(plan: Plan, found: list[pa.Table]) -> pd.DataFrame:
+    """Join operating points in order and name each row's operating point and picture."""
     import pandas as pd
 
     images = plan.images
-    records: pd.DataFrame = pa.concat_tables(shards).to_pandas()
+    records: pd.DataFrame = pa.concat_tables(found).to_pandas()
     repeat = 1 if images.masks_file is None else 2
     per_point = len(images) * repeat
     specs = plan.registry.codecs
