@@ -246,11 +246,15 @@ def cache_entries() -> list[CacheEntry]:
     """Return all entries of the cache, the longest unused first."""
     entries = []
     for folder in (cache_dir() / "prepared").glob("*"):
-        if folder.is_dir():
-            size = sum(f.stat().st_size for f in folder.iterdir())
-            marker = folder / "meta.json"
-            used = (marker if marker.is_file() else folder).stat().st_mtime
-            entries.append(CacheEntry("prepared", folder, size, used))
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it has just been removed, or finished
+            stats = {file.name: file.stat() for file in folder.iterdir()}
+            size = sum(stat.st_size for stat in stats.values())
+            if "meta.json" in stats and not folder.name.startswith("."):
+                entries.append(CacheEntry("prepared", folder, size, stats["meta.json"].st_mtime))
+            else:
+                written = max(stat.st_mtime for stat in (folder.stat(), *stats.values()))
+                if time.time() - written > _LEFTOVER_SECONDS:
+                    entries.append(CacheEntry("leftover", folder, size, written))
     for kind, pattern in (("shard", "*/*"), ("array", "*")):
         for file in (cache_dir() / f"{kind}s").glob(pattern):
             with contextlib.suppress(FileNotFoundError):  # it has just been removed, or taken its place

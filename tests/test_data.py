@@ -54,6 +54,7 @@ def small_celeba(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index, number in enumerate(others + test):
             archive.writestr(f"img_align_celeba/{number}.jpg", jpeg(index))
     parts = [f"{number}.jpg {index // 2}" for index, number in enumerate(others)]
+    parts += [f"{number}.jpg 2" for number in test]
     (root / "list_eval_partition.txt").write_text("\n".join(parts) + "\n")
     (root / "identity_CelebA.txt").write_text("\n".join(f"{number}.jpg {int(number) + 100}" for number in others))
     return root

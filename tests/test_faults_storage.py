@@ -27,7 +27,7 @@ from facebench_codecs.weights import load_weights, save_weights, shipped_weights
 from facebench import FacebenchError, WeightsError
 from facebench.cli import main
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
-from facebench.errors import ResultsError
+from facebench.errors import DataError, ResultsError
 from facebench.operating_point import parse_points
 from facebench.paths import atomic_path, cache_dir
 from facebench.plugins import load_registry
@@ -314,6 +314,43 @@ def test_what_killed_processes_leave_in_the_cache_can_be_removed(cache: ShardCac
     os.utime(old, (time.time() - 7200,) * 2)
     found = {entry.path: entry.kind for entry in cache_entries()}
     assert found == {kept_file(): "shard", old: "leftover"}  # the fresh one may be in the making
+
+
+def test_sets_in_the_making_are_not_in_the_cache_and_what_is_left_of_them_is(
+    cache: ShardCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cache_dir() / "prepared"
+    for name in ("set", ".building-now", ".building-old", ".removed-old", "half"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / ("images.npy" if name == "half" else "meta.json")).write_bytes(b"1234")
+        if name not in (".building-now", "set"):
+            for path in (*(folder / name).iterdir(), folder / name):
+                os.utime(path, (time.time() - 7200,) * 2)
+    (folder / "notes.txt").write_text("no folder")
+    found = {entry.path.name: (entry.kind, entry.bytes) for entry in cache_entries()}
+    assert found == {"set": ("prepared", 4)} | dict.fromkeys((".building-old", ".removed-old", "half"), ("leftover", 4))
+    (folder / ".building-old" / "images.npy").write_bytes(b"still at it")
+    assert ".building-old" not in {entry.path.name for entry in cache_entries()}
+    iterdir = Path.iterdir
+
+    def removed_meanwhile(path: Path) -> Iterator[Path]:
+        shutil.rmtree(path)
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", removed_meanwhile)
+    assert cache_entries() == []
+
+
+def test_pictures_that_do_not_fit_are_one_line_and_leave_nothing(cache: ShardCache, tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    cv2.imwrite(str(tmp_path / "faces" / "face.png"), np.zeros((64, 64, 3), np.uint8))
+    options, registry = DataOptions(f"folder:{tmp_path / 'faces'}", size=64), load_registry("")
+    source = choose_source(options, registry)
+    with files_of_at_most(1000), pytest.raises(DataError) as told:
+        prepare_chosen(source, options, registry)
+    again = "File too large; free some space, or set FACEBENCH_CACHE to another folder"
+    assert str(told.value) == f"cannot write the cache {cache_dir() / 'prepared'}: {again}"
+    assert contents(cache_dir()) == {}
 
 
 @pytest.mark.slow
@@ -658,6 +695,31 @@ def test_weights_that_do_not_fit_leave_the_old_ones_whole(tmp_path: Path) -> Non
         ):
             save_test_weights(tmp_path / "w.safetensors", seed=1)
         assert contents(tmp_path) == before
+
+
+def test_weights_that_cannot_be_made_readable_leave_the_old_ones_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_test_weights(tmp_path / "w.safetensors")
+    before = contents(tmp_path)
+
+    def refuse(*given: object, **options: object) -> None:
+        raise PermissionError(1, "no")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(WeightsError, match=r"cannot write .*w\.safetensors"):
+        save_test_weights(tmp_path / "w.safetensors", seed=1)
+    assert contents(tmp_path) == before
+
+
+def test_what_a_killed_process_left_beside_weights_is_removed_by_a_later_one(tmp_path: Path) -> None:
+    names = [f".{name}.abcdefgh" for name in ("w.safetensors", "w.json")]
+    for name in (*names, ".w.json.12345678", ".other.json.abcdefgh"):
+        (tmp_path / name).write_bytes(b"half")
+        if name != ".w.json.12345678":  # that one may be in the making
+            os.utime(tmp_path / name, (time.time() - 7200,) * 2)
+    save_test_weights(tmp_path / "w.safetensors")
+    assert set(contents(tmp_path)) == {"w.safetensors", "w.json", ".w.json.12345678", ".other.json.abcdefgh"}
 
 
 def test_weights_killed_while_they_are_written_are_never_beside_anothers_card(

@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import fsspec
@@ -265,11 +265,24 @@ def test_a_set_at_a_path_needs_no_fsspec(faces) -> None:
 
 
 class _Server(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; with byte ranges and an index of each folder, unless told otherwise."""
+    """Serves a folder; with byte ranges and an index of each folder, unless told otherwise.
+
+    With a ``token`` only files are served, and only to who says it. ``asked`` are the methods and paths of requests.
+    """
 
     lists = ranges = True
+    token = ""
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def send_head(self) -> Any:
+        self.asked[f"{self.command} {self.path}"] += 1
+        if self.token and not self.path.endswith(f"?{self.token}"):
+            return self.send_error(403)
+        return super().send_head()
 
     def do_GET(self) -> None:
+        if self.token and not self.path.endswith(f"?{self.token}"):
+            return self.send_error(403)
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if not (wanted and self.ranges and path.is_file()):
@@ -296,7 +309,7 @@ def serve() -> Iterator[Callable[..., str]]:
         pytest.skip("fsspec reads http:// with aiohttp, which is not installed")
     servers = []
 
-    def start(folder: Path, **facts: bool) -> str:
+    def start(folder: Path, **facts: Any) -> str:
         handler = type("Server", (_Server,), facts)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
         servers.append(server)
@@ -313,6 +326,43 @@ def test_a_folder_on_a_web_server_is_read_by_its_index(registry, faces, serve) -
     add_masks(faces, "folder")
     url = serve(faces.parent)
     assert_same(prepared(registry, f"folder:{url}/faces"), prepared(registry, f"folder:{faces}"))
+
+
+def test_a_replaced_file_on_a_web_server_is_noticed_by_one_request_for_each(registry, faces, serve) -> None:
+    """Its index tells names alone."""
+    asked: Counter[str] = Counter()
+    data = f"folder:{serve(faces.parent, asked=asked)}/faces"
+    before = prepared(registry, data)
+    asked.clear()
+    assert prepared(registry, data).images_file == before.images_file
+    assert not any(name.startswith("GET ") and Path(name).suffix for name in asked), "no picture is read"
+    heads = [name for name in asked.elements() if name.startswith("HEAD ")]
+    assert len(heads) == COUNT and not any("notes" in name for name in heads)
+    seen = {choose_source(DataOptions(data), registry).fingerprint}
+    picture = faces / NAMES[0]
+    for content, time in (
+        (encoded(".png", 98), 1000),
+        (encoded(".png", 99), 5000),
+        (picture.read_bytes() + b"1", 5000),
+    ):
+        write(picture, content)
+        os.utime(picture, (time, time))
+        seen.add(choose_source(DataOptions(data), registry).fingerprint)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    "data", ["celeba:{url}/celeba/x.zip?{token}", "celeba:simplecache::{url}/celeba/x.zip?{token}"]
+)
+def test_celeba_at_a_signed_url(registry, small_celeba, serve, data: str) -> None:
+    expected = prepared(registry, str(small_celeba), split="official-valid")
+    (small_celeba / "img_align_celeba.zip").rename(small_celeba / "x.zip")
+    for token in ("signature=secret/+%2B=", "signature=secret2"):
+        place = data.format(url=serve(small_celeba.parent, token=token), token=token)
+        assert_same(prepared(registry, place, split="official-valid"), expected)
+        with pytest.raises(FacebenchError) as refused:
+            prepared(registry, place.replace("x.zip", "y.zip"))
+        assert "y.zip" in str(refused.value) and "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("lists", [True, False])

@@ -176,6 +176,14 @@ def _tiff_bomb() -> bytes:
     return b"II*\0" + struct.pack("<I", 8) + directory + bytes(100)
 
 
+def _tiff_bomb_with_doubled_tags() -> bytes:
+    """Of two entries for a tag libtiff takes the first, whatever comes behind it."""
+    bomb = _tiff_bomb()
+    entries = [bomb[start : start + 12] for start in range(10, 10 + 12 * bomb[8], 12)]
+    doubled = [entries[0], struct.pack("<HHII", 256, 4, 1, 8), entries[1], struct.pack("<HHII", 257, 4, 1, 8)]
+    return bomb[:8] + struct.pack("<H", len(entries) + 2) + b"".join([*doubled, *entries[2:]]) + bytes(100)
+
+
 BOMBS: dict[str, Callable[[], bytes]] = {
     "bomb.jpg": _jpeg_bomb,
     "bomb.png": _png_bomb,
@@ -184,6 +192,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "extended.webp": _extended_webp_bomb,
     "bomb.bmp": _bmp_bomb,
     "bomb.tiff": _tiff_bomb,
+    "doubled.tiff": _tiff_bomb_with_doubled_tags,
     "bomb.ppm": lambda: b"P6\n# small\n20000 20000\n255\n" + bytes(100),
 }
 
@@ -447,6 +456,33 @@ def test_names_that_would_spoil_tables_or_terminals_are_refused(
     assert line.isprintable()
 
 
+def test_digits_that_are_no_number_are_a_name_like_any_other(refuse: Callable[..., str], tmp_path: Path) -> None:
+    masks = tmp_path / "faces" / "CelebAMask-HQ-mask-anno" / "0"
+    masks.mkdir(parents=True)
+    (tmp_path / "faces" / "7.png").write_bytes(PNG)
+    for name in ("00007_skin.png", "\N{SUPERSCRIPT TWO}_skin.png"):
+        (masks / name).write_bytes(PNG)
+    options, registry = DataOptions(f"folder:{tmp_path / 'faces'}", size=16), load_registry("")
+    source = choose_source(options, registry)
+    assert source.read_mask is not None and source.read_mask(0).shape == FACE.shape[:2]
+    (tmp_path / "faces" / "\N{SUPERSCRIPT TWO}.png").write_bytes(PNG)
+    assert "has no part masks for picture \N{SUPERSCRIPT TWO}" in refuse(options.data or "")
+
+
+def test_of_links_to_nothing_only_pictures_matter(refuse: Callable[..., str], faces: Path) -> None:
+    for name in (".#notes.txt", "loop"):  # such as Emacs makes
+        (faces / name).symlink_to(faces / name if name == "loop" else "user@host.1234")
+    options = DataOptions(f"folder:{faces}", size=16)
+    assert len(choose_source(options, load_registry("")).ids) == 3
+    for name, target in (("d.png", "nothing.png"), ("e.png", "e.png")):
+        (faces / name).symlink_to(target)
+        assert refuse(f"folder:{faces}").endswith(f"{faces / name} is a link to nothing; remove or replace it")
+        (faces / name).unlink()
+    (faces / "d.png").symlink_to("a.png")
+    (faces / "folder").symlink_to(faces.parent)
+    assert len(choose_source(options, load_registry("")).ids) == 4
+
+
 def test_a_picture_that_is_in_a_set_twice_is_refused() -> None:
     with pytest.raises(DataError, match="made:1 is in the image set twice"):
         PictureSource("made", "all", ("made:1", "made:2", "made:1"), "", lambda index: FACE)
@@ -494,7 +530,12 @@ def _empty_zip(data: bytes) -> bytes:
         ("img_align_celeba.zip", _empty_zip, "lacks 4 of the 4 pictures"),
         ("list_eval_partition.txt", lambda data: data[:-3], "list_eval_partition.txt, line 4"),
         ("list_eval_partition.txt", lambda data: b"\xff\xfe" + data, "list_eval_partition.txt cannot be read"),
-        ("list_eval_partition.txt", lambda data: b"", "no picture of split 'official-test'"),
+        ("list_eval_partition.txt", lambda data: b"", "list_eval_partition.txt lacks 4 of the 4 pictures there"),
+        (
+            "list_eval_partition.txt",
+            lambda data: data[: 2 * len("000001.jpg 2\n")],
+            "list_eval_partition.txt lacks 2 of the 4 pictures there (first: 000003.jpg); get it again",
+        ),
         ("identity_CelebA.txt", lambda data: data[:-3], "identity_CelebA.txt, line 4"),
     ],
 )
@@ -504,6 +545,57 @@ def test_damaged_celeba_is_named(
     _change(small_celeba / file, change)
     line = refuse(f"celeba:{small_celeba}", "--split", "official-test", "--crop", "square")
     assert said in line
+
+
+def _packed(method: int) -> Callable[[bytes], bytes]:
+    """Return a function that packs the members of a zip archive by another method, with megabytes of zeros behind."""
+
+    def change(data: bytes) -> bytes:
+        file = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w", method) as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name) + bytes(2**25))
+        return file.getvalue()
+
+    return change
+
+
+def _claim(place: int, size: int) -> Callable[[bytes], bytes]:
+    """Return a function that lets the last member's entry in the archive's directory claim another size."""
+
+    def change(data: bytes) -> bytes:
+        start = data.rindex(b"PK\1\2") + place
+        return data[:start] + struct.pack("<I", size) + data[start + 4 :]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_packed(zipfile.ZIP_BZIP2), "000004.jpg is neither stored nor deflated; pack the archive again"),
+        (_packed(zipfile.ZIP_LZMA), "000004.jpg is neither stored nor deflated; pack the archive again"),
+        (_claim(24, 2**28 + 1), "000004.jpg claims 268,435,457 bytes, more than 268,435,456; remove or replace it"),
+        (_claim(20, 2**28), "000004.jpg is damaged (it claims more bytes than the archive has); download it again"),
+    ],
+)
+def test_archives_that_would_fill_the_memory_are_refused(
+    refuse: Callable[..., str], small_celeba: Path, change: Callable[[bytes], bytes], said: str
+) -> None:
+    _change(small_celeba / "img_align_celeba.zip", change)
+    assert said in refuse(f"celeba:{small_celeba}", "--split", "official-test", "--crop", "square")
+
+
+def test_a_member_larger_than_it_claims_takes_no_memory(small_celeba: Path) -> None:
+    if not peak():
+        pytest.skip("the peak of a process's memory is not known here")
+    _change(small_celeba / "img_align_celeba.zip", lambda data: _claim(24, 1000)(_packed(zipfile.ZIP_DEFLATED)(data)))
+    source = choose_source(DataOptions(f"celeba:{small_celeba}", split="official-test"), load_registry(""))
+    assert source.read(0).shape == FACE.shape
+    before = reset_peak()
+    with pytest.raises(DataError, match=r"000004\.jpg is damaged \(Bad CRC-32"):
+        source.read(3)
+    assert peak() - before < 10_000_000
 
 
 def test_small_celeba_itself_is_fine(small_celeba: Path) -> None:

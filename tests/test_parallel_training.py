@@ -65,10 +65,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory, _own_cache: None) -> Path:
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["facebench", *options(folder, *CVAE, "--quiet")])
-        training_in_float64.change(patch.setattr)
-        with pytest.raises(SystemExit) as left:
-            main()
-        torch.set_default_dtype(torch.float32)
+        try:
+            training_in_float64.change(patch.setattr)
+            with pytest.raises(SystemExit) as left:
+                main()
+        finally:  # the other tests' networks are of 32 bits
+            torch.set_default_dtype(torch.float32)
     assert left.value.code == 0
     return folder
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import resource
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,8 +20,10 @@ from numpy.typing import NDArray
 from facebench import WholeSet
 from facebench.cli import main
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
-from facebench.data.imageset import ImageSet
+from facebench.data.imageset import ImageSet, prepare
 from facebench.data.prepared import DamagedArray, checked_rows, map_rows, prepared_rows, rows_file, save_rows
+from facebench.data.preprocess import Preprocessing
+from facebench.data.source import PictureSource
 from facebench.errors import DataError, PluginError
 from facebench.hookspecs import MaskerSpec
 from facebench.masks.masker import apply_masker
@@ -228,6 +234,105 @@ def test_a_read_only_cache_serves_what_it_has(opened: Callable[[], ImageSet], mo
     monkeypatch.setattr(Path, "touch", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
     assert opened().digest == digest
+
+
+@contextlib.contextmanager
+def no_more_files() -> Iterator[None]:
+    """Let this process open no file (EMFILE)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_pictures_that_cannot_be_read_just_now_are_not_removed(opened: Callable[[], ImageSet]) -> None:
+    first = opened()
+    refused = r"images\.npy cannot be read \(Too many open files\); try again$"
+    with no_more_files(), pytest.raises(DataError, match=refused):  # the checks beside the rows, which are mapped
+        prepared_rows(first.images_file)
+    replace(first.images_file, first.images_file.read_bytes())
+    inode = first.images_file.stat().st_ino
+    with no_more_files(), pytest.raises(DataError, match=refused):
+        prepared_rows(first.images_file)
+    source = PictureSource("made", "all", ("made:0",), "", lambda index: ROWS[0])
+    made = prepare(source, Preprocessing("full", 16))
+    with (
+        no_more_files(),
+        pytest.raises(DataError, match=r"meta\.json cannot be read \(Too many open files\); try again$"),
+    ):
+        prepare(source, Preprocessing("full", 16))
+    again = opened()
+    again.check()
+    assert again.images_file.stat().st_ino == inode and made.images_file.exists()
+
+
+def test_pictures_removed_while_they_are_checked_are_one_line(
+    opened: Callable[[], ImageSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, fromfile = opened(), np.fromfile
+
+    def gone(path: Path, *given: Any, **options: Any) -> NDArray[Any]:
+        shutil.rmtree(path.parent)
+        return fromfile(path, *given, **options)
+
+    monkeypatch.setattr(np, "fromfile", gone)
+    with pytest.raises(DataError, match="run again"):
+        images.check()
+
+
+def test_a_set_that_another_process_has_just_finished_is_taken(
+    opened: Callable[[], ImageSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[int] = []
+    read_text = Path.read_text
+
+    def overtaken(path: Path) -> str:
+        assert path.name == "meta.json" and not path.exists()
+        monkeypatch.setattr(Path, "read_text", read_text)
+        others.append(opened().images_file.stat().st_ino)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", overtaken)
+    assert [opened().images_file.stat().st_ino] == others
+
+
+@pytest.mark.parametrize("damage", ["meta.json no object", "meta.json missing", "images.npy cut"])
+def test_a_set_that_cannot_be_removed_whole_is_prepared_all_the_same(
+    opened: Callable[[], ImageSet], monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    name, change = NOTICED_AT_ONCE[damage]
+    first = opened()
+    file = first.images_file.with_name(name)
+    if change is None:
+        file.unlink()
+    else:
+        replace(file, change(file.read_bytes()))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *given, **options: None)  # as where another machine has a file open
+        again = opened()
+    assert again.digest == first.digest
+    again.check()
+
+
+def test_training_takes_no_damaged_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACEBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "faces").mkdir()
+    for index, picture in enumerate(np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)):
+        cv2.imwrite(str(tmp_path / "faces" / f"{index}.png"), picture)
+    options, registry = DataOptions(f"folder:{tmp_path / 'faces'}", size=16), load_registry("")
+    file = prepare_chosen(choose_source(options, registry), options, registry).images_file
+    replace(file, flipped(file.read_bytes(), 8 * 500))
+    monkeypatch.setenv("FACEBENCH_PLUGINS", "")
+    arguments = ["train", "eigenfaces", "--data", options.data, "--size", "16", "--quiet", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["facebench", *arguments, "--out", str(tmp_path / "w.safetensors")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1 and "were damaged and have been removed; run again" in capfd.readouterr().err
+    assert not (tmp_path / "w.safetensors").exists()
 
 
 # What maskers and metrics keep.

@@ -24,6 +24,7 @@ from facebench.cli import cli
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.data.imageset import ImageSet
 from facebench.engines import serial_engine
+from facebench.errors import DataError
 from facebench.operating_point import make_codec, parse_points
 from facebench.plugins import Registry, load_registry
 from facebench.report.leaderboard import leaderboard_markdown
@@ -165,6 +166,16 @@ def pixels(uri: str) -> np.ndarray:
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
     return decoded[..., ::-1]
+
+
+def test_damaged_pictures_are_not_embedded(
+    measured: Run, samples: ImageSet, registry: Registry, tmp_path: Path
+) -> None:
+    data = bytearray(samples.images_file.read_bytes())
+    data[500] ^= 1
+    (tmp_path / "images.npy").write_bytes(data)
+    with pytest.raises(DataError, match="are damaged; remove that folder and run again"):
+        report_html(measured, Pictures(replace(samples, images_file=tmp_path / "images.npy"), registry, 1))
 
 
 def test_pictures_that_come_out_otherwise_are_told(measured: Run, samples: ImageSet, registry: Registry) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +21,9 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from facebench import TrainedOn, WeightsError, kept_weights_dir
+
+#: A temporary file that nobody has written to for so long is of a process that was killed.
+_LEFTOVER_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -62,33 +68,52 @@ def save_weights(path: Path, tensors: dict[str, NDArray[Any]], meta: dict[str, A
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
-    """Write all of ``files`` or none, each whole and so that it outlasts a loss of power.
+    """Write ``files``, each whole and so that it outlasts a loss of power; they are all in one folder.
 
     All but the first describe it: even if this process is killed they are never there with another's. Raises
-    :class:`facebench.WeightsError` if the disk does not take them.
+    :class:`facebench.WeightsError` if the disk does not take them; nothing is replaced before it holds all of them.
     """
     first, *descriptions = files
     temporaries: dict[Path, Path] = {}
     try:
         for path, data in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(path)
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
             temporaries[path] = Path(name)
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
+            temporaries[path].chmod(0o644)
         for description in descriptions:
             description.unlink(missing_ok=True)
         for path, temporary in temporaries.items():
-            temporary.chmod(0o644)
             temporary.replace(path)
+        _flush_folder(first.parent)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else error
         raise WeightsError(f"cannot write {first}: {why}; free some space there, or choose another place") from error
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed have left of writing ``path``."""
+    for old in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+        with contextlib.suppress(OSError):  # it has just taken its place
+            if time.time() - old.stat().st_mtime > _LEFTOVER_SECONDS:
+                old.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # where folders cannot be opened, or flushed
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def load_weights(path: Path, kind: str) -> Weights:

@@ -110,10 +110,18 @@ def _training_sets(
     """Return the training and the validation pictures; on each machine one process prepares them for the others."""
     from facebench.errors import DataError
 
-    train, valid = process.in_turn(lambda: _prepared_sets(options, registry, quiet))
+    train, valid = process.in_turn(lambda: _checked_sets(options, registry, quiet))
     digests = f"{train.digest} {valid.digest}"
     if process.as_first("digests", digests) != digests:
         raise DataError(f"the pictures of {platform.node()} are not those of the first machine: their digests differ")
+    return train, valid
+
+
+def _checked_sets(options: DataOptions, registry: Registry, quiet: bool) -> tuple[ImageSet, ImageSet]:
+    """Return the pictures, whole: training reads them often, and so past the checks."""
+    train, valid = _prepared_sets(options, registry, quiet)
+    train.check()
+    valid.check()
     return train, valid
 
 

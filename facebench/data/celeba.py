@@ -109,7 +109,7 @@ def _open_pictures(root: Folder, named: str) -> tuple[Callable[[str], NDArray[np
 def _folder_reader(
     folder: Folder, files: dict[str, str]
 ) -> tuple[Callable[[str], NDArray[np.uint8]], Collection[str], str]:
-    state = "\n".join(folder.fingerprint(files[number]) for number in sorted(files))
+    state = "\n".join(folder.fingerprints([files[number] for number in sorted(files)]))
     return (
         lambda number: decode_picture(folder.read(files[number]), folder.path_of(files[number])),
         files,
@@ -125,6 +125,12 @@ def _numbers_of(split: str, root: Folder, found: Collection[str]) -> list[str]:
     if split.startswith("official-") and split.removeprefix("official-") in PARTS:
         wanted = str(PARTS.index(split.removeprefix("official-")))
         parts = read_values(root, "list_eval_partition.txt")
+        unlisted = [number for number in found if number not in parts]
+        if unlisted:  # cut off at the end of a line, it would give a smaller split
+            raise DataError(
+                f"{root.path_of('list_eval_partition.txt')} lacks {len(unlisted)} of the {len(found)} pictures there "
+                f"(first: {min(unlisted)}.jpg); get it again"
+            )
         return [number for number, part in parts.items() if part == wanted]
     raise DataError(f"unknown split '{split}': use one of {', '.join(SPLITS)}")
 

@@ -34,8 +34,8 @@ def open_source(place: Place, split: str) -> PictureSource:
     if masks and (twice := [stem for stem, count in Counter(stems).items() if count > 1]):
         raise DataError(f"several pictures in {folder} are called {twice[0]} and would share a mask: rename one")
     state = hashlib.sha256()
-    for name in names:
-        state.update(folder.fingerprint(name).encode())
+    for fingerprint in folder.fingerprints(names):
+        state.update(fingerprint.encode())
     return PictureSource(
         name="folder",
         split="all",

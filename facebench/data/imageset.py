@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from facebench.data.prepared import (
     META,
+    MISSING,
     DamagedArray,
     checked_rows,
     map_rows,
@@ -27,11 +28,12 @@ from facebench.data.prepared import (
     remove_prepared,
     rows_file,
     save_rows,
+    unreadable,
 )
 from facebench.data.preprocess import Preprocessing
 from facebench.data.source import PictureSource
 from facebench.errors import DataError
-from facebench.paths import cache_dir
+from facebench.paths import cache_dir, reason
 
 if TYPE_CHECKING:
     from facebench.data.choose import SetRecipe
@@ -147,12 +149,23 @@ def prepare(
     another set here, changed pictures and masks when they are read (:func:`facebench.data.prepared.prepared_rows`).
     """
     folder = cache_dir() / "prepared" / _key(source, preprocessing)
+    with contextlib.suppress(_NotThere):
+        try:
+            return _open(source, preprocessing, folder)
+        except DamagedArray:
+            remove_prepared(folder)
     try:
-        return _open(source, preprocessing, folder)
-    except DamagedArray:  # or not there yet
-        remove_prepared(folder)
         _write(source, preprocessing, folder, jobs, progress)
-        return _open(source, preprocessing, folder)
+    except BrokenPipeError:  # of whoever shows the progress
+        raise
+    except OSError as error:
+        again = "free some space, or set FACEBENCH_CACHE to another folder"
+        raise DataError(f"cannot write the cache {folder.parent}: {reason(error)}; {again}") from error
+    return _open(source, preprocessing, folder)
+
+
+class _NotThere(DataError):
+    """There is no finished set in a folder. It may be in the making: nothing is to be removed."""
 
 
 def _key(source: PictureSource, preprocessing: Preprocessing) -> str:
@@ -165,11 +178,15 @@ def _meta(source: PictureSource, preprocessing: Preprocessing) -> dict[str, Any]
 
 
 def _open(source: PictureSource, preprocessing: Preprocessing, folder: Path) -> ImageSet:
-    """Open what is in the cache; raises DamagedArray if it is not there, or damaged but for the rows themselves."""
+    """Open what is in the cache; raises _NotThere, or DamagedArray if it is damaged but for the rows themselves."""
     try:
         meta = json.loads((folder / META).read_text())
-    except (OSError, ValueError) as error:
-        raise DamagedArray(f"{folder / META} is missing or damaged") from error
+    except MISSING as error:
+        raise _NotThere(f"the prepared pictures in {folder} have been removed; run again") from error
+    except ValueError as error:
+        raise DamagedArray(f"{folder / META} is damaged") from error
+    except OSError as error:
+        raise unreadable(folder / META, error) from error
     if meta != _meta(source, preprocessing):
         raise DamagedArray(f"{folder / META} is of another set")
     count, size = len(source.ids), preprocessing.size
@@ -247,13 +264,23 @@ def _write(
         save_rows(building / "shapes.npy", shapes)
         (building / META).write_text(json.dumps(_meta(source, preprocessing)))
         building.chmod(0o755)
-        try:
-            building.rename(folder)
-        except OSError:  # another process has just finished the same set
-            if not (folder / META).is_file():
-                raise
+        _take_place(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _take_place(building: Path, folder: Path) -> None:
+    """Rename a finished set, unless another process has just finished the same one."""
+    for last in (False, True):
+        try:
+            building.rename(folder)
+            return
+        except OSError:
+            if (folder / META).is_file():
+                return
+            if last:
+                raise
+            remove_prepared(folder)  # what is left of a set that was not removed whole
 
 
 def _summary(faults: list[str], count: int) -> str:

@@ -5,7 +5,8 @@ A bit that flips on disk, a file that was cut off or never wholly written would 
 
 from __future__ import annotations
 
-import os
+import contextlib
+import secrets
 import shutil
 import struct
 import zlib
@@ -19,14 +20,22 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from facebench.errors import DataError
+from facebench.paths import reason
 
 #: The file that makes a folder of the cache a finished set of prepared pictures; the last to be written.
 META = "meta.json"
 _CHECK = np.dtype("<u4")
+#: Of all that keeps a file from being read only this says that it is not there; the rest may pass.
+MISSING = (FileNotFoundError, NotADirectoryError)
 
 
 class DamagedArray(DataError):
     """An array file is missing, cut off, of another shape, or a row of it has changed since it was written."""
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """Return the error for a file that is there and may be whole, as when no more files can be opened."""
+    return DataError(f"{path} cannot be read ({reason(error)}); try again")
 
 
 @contextmanager
@@ -73,7 +82,8 @@ def map_rows(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[An
 def checked_rows(path: Path, start: int = 0, stop: int | None = None) -> NDArray[Any]:
     """Return rows ``start`` to ``stop`` (default: the last) of an array file, memory-mapped and read-only.
 
-    A process checks the same rows of the same file once. Raises :class:`DamagedArray`.
+    A process checks the same rows of the same file once. Raises :class:`DamagedArray`, and :class:`DataError` if the
+    file could not be read, which says nothing of it.
     """
     file = _opened(path)
     stop = len(file.array) if stop is None else stop
@@ -97,13 +107,12 @@ def prepared_rows(path: Path, start: int = 0, stop: int | None = None) -> NDArra
 
 
 def remove_prepared(folder: Path) -> None:
-    """Remove a folder of prepared pictures as far as it can be, and never one that is none."""
+    """Remove a folder of prepared pictures if it can be, and never one that is none; its name is free at once."""
     if folder.parent.name == "prepared":
-        try:
-            (folder / META).unlink(missing_ok=True)  # first: what is left without it is never used
-        except OSError:
-            return
-        shutil.rmtree(folder, ignore_errors=True)
+        aside = folder.with_name(f".removed-{secrets.token_hex(4)}")
+        with contextlib.suppress(OSError):  # it is not there, or in a cache that may only be read
+            folder.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 class _ArrayFile:
@@ -115,12 +124,14 @@ class _ArrayFile:
             with path.open("rb") as file:
                 start = file.read(10)
                 header = start + file.read(struct.unpack_from("<H", start, 8)[0])
-                file.seek(-_CHECK.itemsize, os.SEEK_END)
+                file.seek(size - _CHECK.itemsize)
                 if zlib.crc32(header) != int.from_bytes(file.read(), "little"):
                     raise DamagedArray(f"{path} is cut off or was not written by facebench")
             mapped = np.load(path, mmap_mode="r")
-        except (OSError, ValueError, struct.error) as error:
-            raise DamagedArray(f"{path} cannot be read") from error
+        except (*MISSING, ValueError, struct.error) as error:
+            raise DamagedArray(f"{path} is missing or damaged") from error
+        except OSError as error:
+            raise unreadable(path, error) from error
         if not isinstance(mapped, np.memmap) or mapped.ndim == 0:
             raise DamagedArray(f"{path} holds no rows")
         self.array: NDArray[Any] = np.asarray(mapped)
@@ -133,7 +144,12 @@ class _ArrayFile:
         if (start, stop) in self._checked:
             return
         place = self._end + start * _CHECK.itemsize
-        expected = np.fromfile(self._path, _CHECK, stop - start, offset=place).tolist()
+        try:
+            expected = np.fromfile(self._path, _CHECK, stop - start, offset=place).tolist()
+        except MISSING as error:
+            raise DamagedArray(f"{self._path} is missing") from error
+        except OSError as error:
+            raise unreadable(self._path, error) from error
         if [zlib.crc32(row) for row in self.array[start:stop]] != expected:
             raise DamagedArray(f"{self._path} has changed since it was written")
         self._checked.add((start, stop))
@@ -142,8 +158,10 @@ class _ArrayFile:
 def _opened(path: Path) -> _ArrayFile:
     try:
         stat = path.stat()
-    except OSError as error:
+    except MISSING as error:
         raise DamagedArray(f"{path} is missing") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
     return _opened_once(path, stat.st_ino, stat.st_size)
 
 

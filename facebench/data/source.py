@@ -183,8 +183,8 @@ def _tiff_size(data: bytes) -> tuple[int, int]:
     tags: dict[int, int] = {}
     for entry in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind, _ = struct.unpack_from(order + "HHI", data, entry)
-        if kind in _TIFF_TYPES:
-            (tags[tag],) = struct.unpack_from(order + _TIFF_TYPES[kind], data, entry + 8)
+        value = struct.unpack_from(order + _TIFF_TYPES[kind], data, entry + 8)[0] if kind in _TIFF_TYPES else 0
+        tags.setdefault(tag, value)  # of a tag that is there twice libtiff takes the first
     if tags.get(_SAMPLES, 1) > _TIFF_COLOURS.get(tags.get(_PHOTOMETRIC, 0), 1):
         raise _Fault("a TIFF with transparency, which would darken it")  # libtiff multiplies colours by it
     width, height = tags.get(_WIDTH, 0), tags.get(_HEIGHT, 0)
@@ -216,7 +216,8 @@ _KINDS: tuple[tuple[bytes, Callable[[bytes], tuple[int, int]]], ...] = (
 
 def file_fingerprint(path: Path) -> str:
     """Return a string that changes when the file is replaced: its absolute path, size and time of change."""
-    return fingerprint_text(str(path.resolve()), path.stat())
+    status = path.stat()  # first: of a loop of links it is an OSError
+    return fingerprint_text(str(path.resolve()), status)
 
 
 def fingerprint_text(resolved: str, stat: os.stat_result) -> str:

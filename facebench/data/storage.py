@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import lzma
 import os
-import re
 import stat
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from facebench.data.named import Place, place_of
+from facebench.data.named import Place, place_of, without_secrets
 from facebench.data.source import file_fingerprint, fingerprint_text
 from facebench.errors import DataError, FacebenchError
 
@@ -24,14 +22,19 @@ from facebench.errors import DataError, FacebenchError
 URL_READERS = 16
 #: An archive at a URL is read in blocks of so many bytes, of which fsspec keeps the last 32.
 _BLOCK_BYTES = 2**20
-#: What zipfile raises on damaged members, encrypted ones and unknown compression included.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+#: What zipfile raises on damaged members, encrypted ones included.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+#: A member of an archive that claims more bytes is refused. No packing but these two: bzip2 makes 200 MB of 300 bytes.
+_MOST_BYTES = 2**28
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: What fsspec's filesystems call a file's checksum, version or time of change. Never the time of its last use.
 _MARKS = (
     "etag", "checksum", "chksum", "md5", "md5hash", "content-md5", "content_md5", "digest", "crc", "sha", "blob_id",
     "versionid", "generation", "lastmodified", "last-modified", "last_modified", "updated", "mtime", "modified",
     "modify", "modificationtime", "created",
 )  # fmt: skip
+#: What an address of fsspec's web filesystem begins with: there names are quoted, and a query may follow.
+_WEB = ("http://", "https://")
 
 
 class Unreachable(FacebenchError):
@@ -49,16 +52,20 @@ def open_place(place: Place) -> tuple[Folder, str]:
         archive = place.suffix == ".zip" and not place.is_dir()
         return (LocalFolder(place.parent), place.name) if archive else (LocalFolder(place), "")
     filesystem, path = _filesystem(place)
-    path, url = path.rstrip("/"), shown(place)
+    url, query = shown(place), ""
+    if path.startswith(_WEB):  # a signed URL, say: its query goes with every file, and into no message
+        path, mark, signed = path.partition("?")
+        url, query = url.partition("?")[0], mark + signed
+    path = path.rstrip("/")
     folder, _, name = path.rpartition("/")
     if name.endswith(".zip"):
-        return UrlFolder(filesystem, folder, url.removesuffix(f"/{name}")), name
-    return UrlFolder(filesystem, path, url.rstrip("/") if path else url), ""
+        return UrlFolder(filesystem, folder, url.rstrip("/").removesuffix(f"/{name}"), query), name
+    return UrlFolder(filesystem, path, url.rstrip("/") if path else url, query), ""
 
 
 def shown(place: Place) -> str:
-    """Return a place as messages and tables name it: without the password that a URL may have in it."""
-    return _without_password(str(place))
+    """Return a place as messages and tables name it: without the secrets that a URL may have in it."""
+    return without_secrets(str(place))
 
 
 class Folder(ABC):
@@ -96,8 +103,8 @@ class Folder(ABC):
         """Return the folder ``name`` next to this one, or None if there is none."""
 
     @abstractmethod
-    def fingerprint(self, name: str) -> str:
-        """Return a string that changes when the file is replaced, as far as the folder's listing can tell."""
+    def fingerprints(self, names: Sequence[str]) -> list[str]:
+        """Return for each file a string that changes when it is replaced, as far as anybody tells without reading."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -143,8 +150,18 @@ class Archive:
 
     def read(self, stem: str) -> bytes:
         """Return the bytes of the member of that stem."""
+        told = self._zip.getinfo(self.members[stem])
+        if told.compress_type not in _PACKINGS:
+            raise DataError(f"{self.path_of(stem)} is neither stored nor deflated; pack the archive again")
+        if told.file_size > _MOST_BYTES:
+            raise DataError(
+                f"{self.path_of(stem)} claims {told.file_size:,} bytes, more than {_MOST_BYTES:,}; remove or replace it"
+            )
         try:
-            return self._zip.read(self.members[stem])
+            if told.header_offset + told.compress_size > self._zip.start_dir:
+                raise zipfile.BadZipFile("it claims more bytes than the archive has")
+            with self._zip.open(told) as member:
+                return member.read(told.file_size + 1)  # ZipFile.read would unpack what is beyond that size, too
         except self._damage as error:
             raise DataError(f"{self.path_of(stem)} is damaged ({_one_line(error)}); download it again") from error
         except Exception as error:
@@ -168,15 +185,15 @@ class LocalFolder(Folder):
         return str(self._path / name)
 
     def names(self) -> list[str]:
-        return self._names(os.DirEntry.is_file)
+        return self._names(_is_file)
 
     def folder_names(self) -> list[str]:
-        return self._names(os.DirEntry.is_dir)
+        return self._names(lambda entry: not _is_file(entry) and entry.is_dir())
 
     def _names(self, is_kind: Callable[[os.DirEntry[str]], bool]) -> list[str]:
         try:
             with os.scandir(self._path) as entries:
-                return [entry.name for entry in entries if _is(is_kind, entry)]
+                return [entry.name for entry in entries if is_kind(entry)]
         except (FileNotFoundError, NotADirectoryError) as error:
             raise DataError(f"no folder {self}") from error
         except OSError as error:
@@ -192,20 +209,28 @@ class LocalFolder(Folder):
     def beside(self, name: str) -> Folder | None:
         return LocalFolder(self._path.parent).subfolder(name)
 
-    def fingerprint(self, name: str) -> str:
+    def fingerprints(self, names: Sequence[str]) -> list[str]:
+        return [self._fingerprint(name) for name in names]
+
+    def _fingerprint(self, name: str) -> str:
         try:
             status = os.lstat(f"{self._path}/{name}")  # no Path: a folder may hold very many files
             if stat.S_ISLNK(status.st_mode):
                 return file_fingerprint(self._path / name)
             return fingerprint_text(os.path.join(self._resolved, name), status)  # noqa: PTH118
         except OSError as error:
-            raise DataError(f"{self.path_of(name)} cannot be read ({error.strerror}); remove or replace it") from error
+            raise self._unreadable(name, error) from error
 
     def read(self, name: str) -> bytes:
         try:
             return (self._path / name).read_bytes()
         except OSError as error:
-            raise DataError(f"{self.path_of(name)} cannot be read ({error.strerror}); remove or replace it") from error
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: OSError) -> DataError:
+        dangling = os.path.lexists(self._path / name) and not (self._path / name).exists()
+        why = "is a link to nothing" if dangling else f"cannot be read ({error.strerror})"
+        return DataError(f"{self.path_of(name)} {why}; remove or replace it")
 
     def _open_zip(self, name: str) -> tuple[zipfile.ZipFile, str]:
         return zipfile.ZipFile(self._path / name), file_fingerprint(self._path / name)
@@ -221,15 +246,17 @@ class _Entry(NamedTuple):
 
 
 class UrlFolder(Folder):
-    """A folder that an fsspec filesystem reads: listed once, by one call, and never asked file by file.
+    """A folder that an fsspec filesystem reads: listed once, by one call, and not asked file by file.
 
-    Only where the listing is refused, as web servers do, are the few files with known names asked for one by one.
+    Web servers are: where the listing is refused, for the few files with known names, and where it tells names alone,
+    for the files whose fingerprints are wanted. ``query`` ("?..." or "") goes with every file.
     """
 
-    def __init__(self, filesystem: Any, path: str, where: str) -> None:
+    def __init__(self, filesystem: Any, path: str, where: str, query: str = "") -> None:
         self._filesystem = filesystem
         self._path = path
         self._where = where
+        self._query = query
 
     def __str__(self) -> str:
         return self._where
@@ -266,13 +293,26 @@ class UrlFolder(Folder):
         return self._child(f"{parent.rstrip('/')}/{name}", f"../{name}")._if_listed()
 
     def _child(self, path: str, name: str) -> UrlFolder:
-        return UrlFolder(self._filesystem, path, self.path_of(name))
+        return UrlFolder(self._filesystem, path, self.path_of(name), self._query)
 
     def _if_listed(self) -> UrlFolder | None:
         return self if not isinstance(self._listing, DataError) and self._listing else None
 
-    def fingerprint(self, name: str) -> str:
-        return self._fingerprint(name, self._entries()[name])
+    def fingerprints(self, names: Sequence[str]) -> list[str]:
+        entries = {name: self._entries()[name] for name in names}
+        unknown = [name for name, entry in entries.items() if entry.size is None and not entry.marks]
+        with ThreadPoolExecutor(URL_READERS) as pool:
+            entries |= zip(unknown, pool.map(self._asked, unknown), strict=True)
+        return [self._fingerprint(name, entries[name]) for name in names]
+
+    def _asked(self, name: str) -> _Entry:
+        """Return what the server says of a file, or the listing's entry if nothing: reading it will tell why."""
+        try:
+            return _entry(self._filesystem.info(self._file(name)))
+        except Exception as error:
+            if _refused(error):
+                return self._entries()[name]
+            raise _problem(error, self.path_of(name)) from error
 
     def read(self, name: str) -> bytes:
         try:
@@ -299,8 +339,8 @@ class UrlFolder(Folder):
 
     def _file(self, name: str) -> str:
         if not isinstance(self._listing, DataError) and name in self._listing:
-            return self._listing[name].path
-        return f"{self._path}/{name}" if self._path else name
+            return self._listing[name].path + self._query
+        return f"{self._path}/{name}{self._query}" if self._path else name
 
     def _entries(self) -> dict[str, _Entry]:
         if isinstance(self._listing, DataError):
@@ -327,7 +367,7 @@ class UrlFolder(Folder):
             if path == folder and not entry.is_folder:
                 return DataError(f"{self._where} is a file, not a folder")
             if name and "/" not in name:  # not the folder itself, nor a web page's links to other folders
-                named[unquote(name) if path.startswith(("http://", "https://")) else name] = entry
+                named[unquote(name) if path.startswith(_WEB) else name] = entry
         return named
 
 
@@ -376,15 +416,12 @@ def _problem(error: Exception, where: str) -> FacebenchError:
 
 
 def _one_line(error: Exception) -> str:
-    return _without_password(" ".join(str(error).split()))[:200]
+    return without_secrets(" ".join(str(error).split()))[:200]
 
 
-def _without_password(text: str) -> str:
-    return re.sub(r"://[^/@\s]*@", "://", text)
-
-
-def _is(is_kind: Callable[[os.DirEntry[str]], bool], entry: os.DirEntry[str]) -> bool:
-    with contextlib.suppress(OSError):  # a loop of symbolic links
-        if is_kind(entry) or not entry.is_symlink() or Path(entry.path).exists():
-            return is_kind(entry)
-    raise DataError(f"{entry.path} is a link to nothing; remove or replace it")
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a file. A link to nothing is one, too: whoever wants that file names it."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:  # a loop of links
+        return True

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from facebench.data.named import HQ_FOLDER
 from facebench.data.source import decode_mask
 from facebench.data.storage import Archive, Folder
 from facebench.errors import DataError
@@ -19,7 +20,6 @@ MaskReader = Callable[[int], "NDArray[np.bool_]"]
 HQ_FACE_PARTS = (
     "hair", "hat", "skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "eye_g", "mouth", "u_lip", "l_lip",
 )  # fmt: skip
-HQ_FOLDER = "CelebAMask-HQ-mask-anno"
 
 
 def find_masks(root: Folder, stems: Sequence[str]) -> tuple[MaskReader, str] | None:
@@ -61,28 +61,34 @@ def _folder_reader(folder: Folder, stems: Sequence[str]) -> tuple[MaskReader, st
             raise DataError(f"no mask {folder.path_of(names[index])}; use --mask none without it")
         return decode_mask(folder.read(names[index]), folder.path_of(names[index]))
 
+    found = iter(folder.fingerprints([name for name in names if name in there]))
     state = hashlib.sha256()
     for name in names:
-        state.update((folder.fingerprint(name) if name in there else f"no {folder.path_of(name)}").encode())
+        state.update((next(found) if name in there else f"no {folder.path_of(name)}").encode())
     return read, state.hexdigest()
 
 
 def _hq_reader(folder: Folder, stems: Sequence[str]) -> tuple[MaskReader, str]:
     parts: dict[tuple[int, str], tuple[Folder, str]] = {}
-    for inner in filter(None, map(folder.subfolder, folder.folder_names())):
+    inners = [inner for inner in map(folder.subfolder, folder.folder_names()) if inner is not None]
+    for inner in inners:
         for name in inner.names():
             stem, _, part = name.removesuffix(".png").partition("_")
-            if name.endswith(".png") and stem.isdigit() and part in HQ_FACE_PARTS:
+            if name.endswith(".png") and stem.isdecimal() and part in HQ_FACE_PARTS:
                 parts[int(stem), part] = inner, name
 
     def read(index: int) -> NDArray[np.bool_]:
-        number = int(stems[index]) if stems[index].isdigit() else -1
+        number = int(stems[index]) if stems[index].isdecimal() else -1
         found = [parts[number, part] for part in HQ_FACE_PARTS if (number, part) in parts]
         if not found:
             raise DataError(f"{folder} has no part masks for picture {stems[index]}; use --mask none without")
         masks = [decode_mask(inner.read(name), inner.path_of(name)) for inner, name in found]
         return np.asarray(np.logical_or.reduce(masks), np.bool_)
 
-    wanted = {int(stem) for stem in stems if stem.isdigit()}
-    used = sorted(inner.fingerprint(name) for (number, _), (inner, name) in parts.items() if number in wanted)
-    return read, hashlib.sha256("\n".join(used).encode()).hexdigest()
+    wanted = {int(stem) for stem in stems if stem.isdecimal()}
+    used: dict[Folder, list[str]] = {inner: [] for inner in inners}
+    for (number, _), (inner, name) in parts.items():
+        if number in wanted:
+            used[inner].append(name)
+    fingerprints = sorted(found for inner, names in used.items() for found in inner.fingerprints(names))
+    return read, hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()

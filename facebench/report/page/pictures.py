@@ -52,8 +52,10 @@ def embedded_pictures(
     """Return up to ``count`` pictures of ``images`` as every curve of ``worst`` leaves them at its budgets.
 
     ``images`` is the set that ``run`` scored. As many pictures are taken as ``room`` bytes of JSON hold.
-    ``progress`` wraps the labels of the operating points as they are done.
+    ``progress`` wraps the labels of the operating points as they are done. Raises :class:`facebench.errors.DataError`
+    if the prepared pictures have changed.
     """
+    images.check()
     sets = [(found.curve, size, found) for size, entries in worst.items() for found in entries]
     chosen = chosen_pictures([found for _, _, found in sets], images.ids, count)
     labels = list(dict.fromkeys(found.point for _, _, found in sets))
