@@ -45,7 +45,7 @@ def main() -> None:
                 version.append(facebench("--version", cache=cache).seconds)
                 reading.append(read_records(out))
             print(
-                f"{options.pictures:,} pictures, {what}, medians of {options.repeats}: run again {median(again):.2f} s, "
+                f"{options.pictures:,} pictures, {what}, medians of {options.repeats}: again {median(again):.2f} s, "
                 f"--version {median(version):.2f} s, reading the records {median(reading):.2f} s"
             )
             ratio = median(again) / (median(version) + median(reading))
