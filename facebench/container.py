@@ -14,6 +14,10 @@ from facebench.errors import CodecError
 
 _MAGIC = b"FBF\x01"
 _FIELDS = struct.Struct("<HH4s")
+# A picture of up to so many bytes is always believed, a larger one only up to so many times its payload: a short file
+# must not take hundreds of megabytes. Nothing that shows a face is near it.
+_ALWAYS_BELIEVED = 3 * 2048**2
+_MOST_TIMES = 4096
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,17 @@ class FaceFile:
     payload: bytes
 
     def pack(self) -> bytes:
-        """Return the file's bytes; raises :class:`CodecError` if the operating point's text is over 255 bytes."""
+        """Return the file's bytes.
+
+        Raises :class:`CodecError` if the operating point's text is over 255 bytes, or the picture so large and the
+        payload so short that :func:`unpack` would not believe it.
+        """
         text = self.point.encode()
+        if not _believable(self.size, self.payload):
+            size = f"{self.size[1]}x{self.size[0]}"
+            raise CodecError(
+                f"{size} pixels in {len(self.payload)} bytes: no decoder would believe it; use a smaller --size"
+            )
         if len(text) > 255:
             raise CodecError(f"the settings of {self.point[:40]}... are too long for a file: at most 255 bytes")
         fields = _FIELDS.pack(*self.size, _short(self.weights_digest))
@@ -60,4 +73,10 @@ def unpack(data: bytes, name: str) -> FaceFile:
     if not (1 <= height <= MAX_SIZE and 1 <= width <= MAX_SIZE):
         raise CodecError(f"{name} is damaged: it claims a picture of {width}x{height}")
     payload = data[start + length + _FIELDS.size :]
+    if not _believable((height, width), payload):
+        raise CodecError(f"{name} is damaged: it claims a picture of {width}x{height} in {len(payload)} bytes")
     return FaceFile(text, (height, width), digest.hex() if any(digest) else None, payload)
+
+
+def _believable(size: tuple[int, int], payload: bytes) -> bool:
+    return 3 * size[0] * size[1] <= max(_ALWAYS_BELIEVED, _MOST_TIMES * len(payload))

@@ -15,6 +15,10 @@ from facebench.plugins import Registry, load_object, unknown
 
 #: Stands in a curve's name behind the codec's own where a budget chooses the rate.
 BUDGET_MARK = "@budget"
+# More than anyone runs; a short text may name billions.
+_MOST_POINTS = 10_000
+# A budget of more digits is no number of bytes that anything has, and Python reads no number of thousands of them.
+_MOST_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,10 @@ def parse_points(text: str, registry: Registry, *, sweep: bool = False) -> list[
     """
     points: list[OperatingPoint] = []
     for part in _split(text, ","):
+        if len(points) > _MOST_POINTS:
+            raise _too_many_points()
         part, budget, downscale = _budget_of(part)
-        name, *assignments = _split(part, ":")
+        name, *assignments = _split(part, ":") or [""]
         spec = registry.codec(name.strip())
         plain = _points_of(spec, assignments, sweep and budget is None)
         points += plain if budget is None else _at_budget(spec, plain, assignments, budget, downscale)
@@ -126,7 +132,7 @@ def budget_points(text: str, registry: Registry, budgets: Iterable[int]) -> list
 def parse_budgets(text: str | None) -> tuple[int, ...]:
     """Return the budgets in bytes in ``text`` ("128,256"), each once, ascending; raises SettingError."""
     parts = [part.strip() for part in (text or "").split(",") if part.strip()]
-    wrong = next((part for part in parts if not part.isdecimal() or int(part) < 1), None)
+    wrong = next((part for part in parts if not part.isdecimal() or len(part) > _MOST_DIGITS or int(part) < 1), None)
     if wrong is not None or (text is not None and not parts):
         raise SettingError(f"--budget {text}: write whole numbers of bytes, such as 128,256,512")
     return tuple(sorted({int(part) for part in parts}))
@@ -137,6 +143,8 @@ def _budget_of(part: str) -> tuple[str, int | None, bool]:
     found = re.search(r"@(\d+)B(\+downscale)?\s*$", part)
     if found is None:
         return part, None, False
+    if len(found[1]) > _MOST_DIGITS:
+        raise SettingError(f"a budget of {found[1][:20]}... bytes: write a smaller number")
     return part[: found.start()], int(found[1]), found[2] is not None
 
 
@@ -170,13 +178,19 @@ def _points_of(spec: CodecSpec, assignments: list[str], sweep: bool) -> list[Ope
         # An unquoted path is one value, slashes and all.
         one_path = setting.names_file and "." in values and '"' not in values
         parts = [values] if one_path else _split(values, "/")
-        choices[setting.name] = tuple(_value(spec, setting, part) for part in parts)
+        choices[setting.name] = tuple(dict.fromkeys(_value(spec, setting, part) for part in parts))
     if sweep and spec.rate_setting and spec.rate_setting not in given and spec.sweep:
         choices[spec.rate_setting] = spec.sweep
+    if math.prod(map(len, choices.values())) > _MOST_POINTS:
+        raise _too_many_points()
     combined: list[tuple[tuple[str, SettingValue], ...]] = [()]
     for name, options in choices.items():
         combined = [(*rest, (name, value)) for rest in combined for value in options]
     return [OperatingPoint(spec.name, settings) for settings in combined]
+
+
+def _too_many_points() -> SettingError:
+    return SettingError(f"more than {_MOST_POINTS:,} operating points are named: name fewer values, or run it in parts")
 
 
 def _split(text: str, separator: str) -> list[str]:
@@ -215,7 +229,7 @@ def _value(spec: CodecSpec, setting: Setting, text: str) -> SettingValue:
         ) from error
     if setting.choices and value not in setting.choices:
         raise SettingError(f"{where}: use one of {', '.join(map(str, setting.choices))}")
-    if setting.kind in (int, float) and not _in_range(setting, float(value)):
+    if isinstance(value, int | float) and not _in_range(setting, value):
         raise SettingError(f"{where} is out of range: use {setting.low} to {setting.high}")
     return value
 

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facebench import Codec, CodecError, SettingError, TrainedOn, TrainingJob, UnsupportedSize, kept_weights_dir
+from facebench import (
+    Codec,
+    CodecError,
+    SettingError,
+    TrainedOn,
+    TrainingJob,
+    UnsupportedSize,
+    WeightsError,
+    kept_weights_dir,
+)
 from facebench_codecs.entropy import Quantiles, StaticCoder
 from facebench_codecs.weights import find_weights, load_weights, save_weights
 
@@ -102,15 +111,26 @@ class _Basis:
 def _load_basis(path: Path, modified: int) -> _Basis:
     """Read the weights once for all operating points; ``modified`` tells a replaced file."""
     loaded = load_weights(path, KIND)
-    integers, scale, mean = (loaded.tensors[name] for name in ("basis.int8", "basis.scale", "mean"))
+    try:
+        integers, scale, mean = (loaded.tensors[name] for name in ("basis.int8", "basis.scale", "mean"))
+        side = int(loaded.meta["side"])
+        width = 3 * side**2
+        if integers.dtype != np.int8 or integers.shape != (len(scale), width) or not len(scale):
+            raise ValueError(f"the basis is {integers.dtype} {integers.shape}")
+        for vector, length in ((scale, len(scale)), (mean, width)):
+            if (vector.dtype, vector.shape) != (np.float32, (length,)) or not np.isfinite(vector).all():
+                raise ValueError("the mean or the scales are not as many finite numbers")
+        quantiles = Quantiles.unpack(loaded.tensors, len(scale))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise WeightsError(f"weights {path} hold no eigenfaces ({error}); train them again") from error
     return _Basis(
-        side=loaded.meta["side"],
+        side=side,
         vectors=integers.astype(np.float32) * scale[:, None],
         mean=mean,
         integer_blocks=_blocks(integers),
         offset=255 * (integers.astype(np.float64) @ mean.astype(np.float64)),
         scale=scale.astype(np.float64) / 255,
-        quantiles=Quantiles(loaded.tensors["quantiles.positions"], loaded.tensors["quantiles.units"]),
+        quantiles=quantiles,
         weights_bytes=loaded.bytes_of(""),
         digest=loaded.digest,
         trained_on=loaded.trained_on,

@@ -7,8 +7,9 @@ coder (Bamler 2022); its 32-bit words are cut to the bytes that the decoder cann
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import constriction
 import numpy as np
@@ -27,6 +28,8 @@ _FIXED_POINT = 1 << 20
 #: Symbols reach this far beyond the training range; what lies further out is clamped by the encoder.
 _MARGIN = 1.5
 _MAX_SYMBOL = 4000
+# Integer arithmetic on larger units would leave 64 bits.
+_MAX_UNIT = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,18 @@ class Quantiles:
         reach = np.maximum(np.abs(wanted).max(axis=1), 1e-4)
         units = np.maximum(np.ceil(reach / 32767 * _FIXED_POINT), 1).astype(np.int64)
         positions = np.rint(wanted * _FIXED_POINT / units[:, None]).clip(-32767, 32767).astype(np.int16)
+        return cls(positions, units)
+
+    @classmethod
+    def unpack(cls, tensors: Mapping[str, NDArray[Any]], dimensions: int) -> Quantiles:
+        """Read those of so many coefficients from a weights file; raises KeyError or ValueError on anything else."""
+        positions, units = tensors["quantiles.positions"], tensors["quantiles.units"]
+        if (positions.shape, positions.dtype) != ((dimensions, len(LEVELS)), np.int16):
+            raise ValueError(f"the quantiles are {positions.dtype} {positions.shape}")
+        if (units.shape, units.dtype) != ((dimensions,), np.int64) or units.min() < 1 or units.max() > _MAX_UNIT:
+            raise ValueError("the quantiles' units are not positive whole numbers")
+        if (np.diff(positions.astype(np.int64)) < 0).any():
+            raise ValueError("the quantiles do not ascend")
         return cls(positions, units)
 
 

@@ -123,7 +123,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def check_size(data: bytes, size: tuple[int, int]) -> None:
-    """Raise CodecError unless ``data`` is a whole baseline colour JPEG of ``size`` = (height, width).
+    """Raise CodecError unless ``data`` is a whole baseline colour JPEG of one scan and ``size`` = (height, width).
 
     Reads headers only, so a file that claims a huge picture costs nothing.
     """
@@ -131,7 +131,9 @@ def check_size(data: bytes, size: tuple[int, int]) -> None:
     for marker, start, stop in _segments(data):
         if marker == _SOF0 and frame is None:
             frame = data[start + 4 : stop]
-        elif marker not in _PLAIN_SEGMENTS and marker != _SOS:
+        elif marker == _SOS and data[start + 4 : start + 5] == b"\3":  # one scan; of others libjpeg decodes any number
+            continue
+        elif marker not in _PLAIN_SEGMENTS:
             raise CodecError("the JPEG is not a plain baseline one")
     if frame is None or len(frame) < 6 or frame[0] != 8 or frame[5] != 3:
         raise CodecError("the JPEG is not a plain baseline one")

@@ -64,6 +64,8 @@ def read_recipe(package: str, name: str) -> dict[str, Any]:
 
 def check_keys(recipe: type, values: dict[str, Any]) -> None:
     """Raise :class:`facebench.SettingError` unless ``values`` has the fields of the dataclass ``recipe``."""
+    if not isinstance(values, dict):
+        raise SettingError(f"a recipe is an object, not {values!r:.40}")
     names = {field.name for field in fields(recipe)}
     if wrong := names.symmetric_difference(values):
         raise SettingError(f"recipe: unknown or missing keys {', '.join(sorted(wrong))}")

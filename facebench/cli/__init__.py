@@ -83,6 +83,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"facebench: {message}", file=sys.stderr)
+    said = "".join(sign for sign in message if sign.isprintable())  # a hostile file's names steer no terminal
+    print(f"facebench: {said}", file=sys.stderr)
     sys.stderr.flush()
     sys.exit(code)
