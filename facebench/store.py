@@ -233,7 +233,8 @@ class ShardCache:
 class CacheEntry:
     """One entry of the cache; ``used``: time of last use (epoch seconds).
 
-    ``kind`` is prepared (an image set), shard, array (kept by a metric), or leftover (of a process that was killed).
+    ``kind`` is prepared (an image set), shard, array (kept by a metric), run (the note that one is finished), or
+    leftover (of a process that was killed).
     """
 
     kind: str
@@ -255,7 +256,7 @@ def cache_entries() -> list[CacheEntry]:
                 written = max(stat.st_mtime for stat in (folder.stat(), *stats.values()))
                 if time.time() - written > _LEFTOVER_SECONDS:
                     entries.append(CacheEntry("leftover", folder, size, written))
-    for kind, pattern in (("shard", "*/*"), ("array", "*")):
+    for kind, pattern in (("shard", "*/*"), ("array", "*"), ("run", "*")):
         for file in (cache_dir() / f"{kind}s").glob(pattern):
             with contextlib.suppress(FileNotFoundError):  # it has just been removed, or taken its place
                 stat = file.stat()

@@ -38,6 +38,8 @@ def test_the_same_command_prints_the_same_table_and_writes_nothing(faces: Path, 
     assert again.stdout == first.stdout
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "results").rglob("*")} == before
     assert AGAIN in facebench(tmp_path, *RUN, "--data", f"folder:{faces}").stderr
+    facebench(tmp_path, "cache", "clean")
+    assert AGAIN not in facebench(tmp_path, *RUN, "--data", f"folder:{faces}").stderr
 
 
 def test_whatever_changes_is_measured(faces: Path, tmp_path: Path) -> None:

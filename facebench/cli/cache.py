@@ -22,7 +22,7 @@ def list_command() -> None:
 
     entries = cache_entries()
     click.echo(f"{cache_dir()}: {_size(sum(entry.bytes for entry in entries))}")
-    for kind in ("prepared", "shard", "array", "leftover"):
+    for kind in ("prepared", "shard", "array", "run", "leftover"):
         chosen = [entry for entry in entries if entry.kind == kind]
         if chosen:
             oldest = datetime.datetime.fromtimestamp(chosen[0].used).isoformat(" ", "minutes")
