@@ -212,7 +212,7 @@ def _started() -> tuple[subprocess.Popen[bytes], Connection]:
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # standard output carries the table
                 pass_fds=(theirs.fileno(),),
-                env={**os.environ, **one_thread()},
+                env={**os.environ, **limited_threads()},
                 start_new_session=True,
             )
         except BaseException:
@@ -221,9 +221,9 @@ def _started() -> tuple[subprocess.Popen[bytes], Connection]:
     return process, ours
 
 
-def one_thread() -> dict[str, str]:
-    """Return what to set in the environment before numerical libraries are loaded, to give each one thread."""
-    return dict.fromkeys(_THREAD_VARIABLES, "1")
+def limited_threads(count: int = 1) -> dict[str, str]:
+    """Return what to set in the environment before numerical libraries are loaded, to give each ``count`` threads."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(count))
 
 
 def _kill(process: subprocess.Popen[bytes] | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,10 +95,13 @@ def run_command(
     The table goes to standard output, all else to standard error. Finished shards are kept: after an
     interruption the same command goes on where it stopped.
     """
+    from facebench.child import limited_threads
     from facebench.finished import recall, remember
 
     if scheduler and engine != "dask":
         raise click.UsageError("--scheduler is for --engine dask")
+    if engine == "serial":  # before numerical libraries are loaded: as in a child, so that records are the same
+        os.environ.update(limited_threads())
     registry = registry_with_notes(quiet)
     request = _request(registry)
     if request and not overwrite and (done := recall(request)):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from facebench import memory
+from facebench.child import limited_threads
 from facebench.testing.job import Job
 from facebench.testing.report import CheckResult
 
@@ -89,13 +90,12 @@ def _run_once(job: Job, threads: int, hash_seed: int, add: Callable[[CheckResult
 
 def _environment(threads: int, hash_seed: int, temporary: Path) -> dict[str, str]:
     paths = [str(Path(p or ".").resolve()) for p in sys.path]
-    count = str(threads)
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONHASHSEED": str(hash_seed),
         "TMPDIR": str(temporary),
-        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count),
+        **limited_threads(threads),
     }
 
 
