@@ -94,9 +94,14 @@ def test_a_worker_with_other_pictures_is_refused(faces: Path, tmp_path: Path) ->
 
 def test_no_scheduler_is_told_in_one_line(faces: Path, tmp_path: Path) -> None:
     arguments = [*ARGUMENTS, "--data", f"folder:{faces}", "--engine", "dask", "--scheduler"]
-    assert "no Dask scheduler answers at" in refused(Command([*arguments, "tcp://127.0.0.1:9"], tmp_path))
     assert "no Dask scheduler answers at tcp://nonsense" in refused(Command([*arguments, "nonsense"], tmp_path))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow  # distributed tries for 20 seconds
+def test_a_scheduler_that_does_not_answer_is_told_in_one_line(faces: Path, tmp_path: Path) -> None:
+    arguments = [*ARGUMENTS, "--data", f"folder:{faces}", "--engine", "dask", "--scheduler"]
+    assert "no Dask scheduler answers at" in refused(Command([*arguments, "tcp://127.0.0.1:9"], tmp_path))
 
 
 def test_a_scheduler_needs_the_dask_engine(tmp_path: Path) -> None:

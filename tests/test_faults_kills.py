@@ -71,7 +71,10 @@ def _disturbed(kind: str, folder: Path, seconds: float, chance: random.Random) -
     return killed, comparable(command.out)
 
 
-@pytest.mark.parametrize("kind", [WORKER, CLIENT, DASK_WORKER, SCHEDULER])
+@pytest.mark.parametrize(
+    "kind",
+    [WORKER, CLIENT, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (DASK_WORKER, SCHEDULER))],
+)
 def test_a_run_of_which_a_part_is_killed_equals_an_undisturbed_one(
     kind: str, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
@@ -86,7 +89,7 @@ def test_so_it_is_at_every_moment(trial: int, undisturbed: Undisturbed, tmp_path
     assert disturbed(kind, tmp_path, undisturbed.seconds, chance) == undisturbed.records
 
 
-@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+@pytest.mark.parametrize("share", [0.5, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.1, 0.3, 0.8))])
 def test_ctrl_c_ends_all_processes_at_once_and_the_same_command_goes_on(
     share: float, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
