@@ -137,7 +137,7 @@ class Leaks(Zlib):
 
     def encode(self, image: Image) -> bytes:
         self.kept.append(os.urandom(1000) * 100_000)
-        time.sleep(0.01)  # as a codec that computes something would
+        time.sleep(0.2)  # as a codec that computes something would
         return super().encode(image)
 
 
