@@ -127,8 +127,8 @@ def measure_grid(
 
     At most two shards per slot are in flight, so memory does not grow with the number of pictures. Once a shard has
     crashed, the later ones of its operating point are not run, nor any of those in ``crashed``, which says by label
-    why. ``rows_of`` tells a remote engine how to come by a shard's pictures. Raises
-    EngineError if the engine is gone, or loses a shard several times.
+    why. ``rows_of`` tells a remote engine how to come by a shard's pictures. Raises EngineError if the engine is gone,
+    or loses a shard several times.
     """
     waiting = deque(shards)
     flying: dict[Future[Measured], Shard] = {}

@@ -132,8 +132,8 @@ def execute(
     """Measure everything in ``plan`` that the cache does not have, and return the run.
 
     A codec that fails spoils its own rows, a baseline that cannot be made is left out; the manifest's ``problems``
-    say how. Raises CodecError if none of the
-    requested codecs can be made at all. A KeyboardInterrupt ends the workers at once; finished shards are kept.
+    say how. Raises CodecError if none of the requested codecs can be made at all. However it ends, the engine is
+    closed at once; finished shards are kept.
     """
     try:
         return _measured(plan, engine, progress, tell)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facebench import Codec, CodecError, CodecSpec
+from facebench.plugins import Registry, load_registry
 
 Image = NDArray[np.uint8]
 
@@ -210,6 +211,14 @@ class RaisesOneWay(Zlib):
 
     def decode(self, payload: bytes) -> Image:
         raise self.OneWay(1, 2)
+
+
+def registry(*more: CodecSpec) -> Registry:
+    """Return the built-in plugins, these codecs, and ``more``."""
+    loaded = load_registry("")
+    for spec in (*specs(), *more):
+        loaded.add("codec", loaded.codecs, spec, "tests 1")
+    return loaded
 
 
 def specs() -> list[CodecSpec]:

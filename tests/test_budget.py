@@ -58,10 +58,7 @@ LIAR = CodecSpec(
 
 @pytest.fixture(scope="module")
 def registry() -> Registry:
-    registry = load_registry("")
-    for spec in (*faulty_codecs.specs(), LIAR):
-        registry.add("codec", registry.codecs, spec, "tests 1")
-    return registry
+    return faulty_codecs.registry(LIAR)
 
 
 @pytest.fixture(scope="module")

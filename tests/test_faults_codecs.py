@@ -17,7 +17,7 @@ from facebench.data.imageset import ImageSet
 from facebench.engines import local_engine
 from facebench.measure import CRASHED, DECODE_FAILED, OK
 from facebench.operating_point import parse_points
-from facebench.plugins import Registry, load_registry
+from facebench.plugins import Registry
 from facebench.runner import Plan, ProgressCallback, execute, plan_metrics, plan_points
 from facebench.store import Run
 
@@ -26,10 +26,7 @@ COUNT = 3
 
 @pytest.fixture(scope="module")
 def registry() -> Registry:
-    registry = load_registry("")
-    for spec in faulty_codecs.specs():
-        registry.add("codec", registry.codecs, spec, "tests 1")
-    return registry
+    return faulty_codecs.registry()
 
 
 @pytest.fixture(scope="module")

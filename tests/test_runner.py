@@ -21,7 +21,7 @@ from facebench.errors import CodecError
 from facebench.measure import CRASHED, DECODE_FAILED, ENCODE_FAILED, OK
 from facebench.operating_point import parse_points
 from facebench.paths import cache_dir
-from facebench.plugins import Registry, load_registry
+from facebench.plugins import Registry
 from facebench.runner import Plan, execute, plan_metrics, plan_points
 from facebench.store import Run
 
@@ -30,10 +30,7 @@ COUNT = 150  # more than one shard
 
 @pytest.fixture(scope="module")
 def registry() -> Registry:
-    registry = load_registry("")
-    for spec in faulty_codecs.specs():
-        registry.add("codec", registry.codecs, spec, "tests 1")
-    return registry
+    return faulty_codecs.registry()
 
 
 @pytest.fixture(scope="module")

@@ -17,23 +17,9 @@ import facebench_codecs.facet.train as facet_train
 import torch
 from facebench_codecs import training
 from facebench_codecs.facet import training as facet_training
-from facebench_codecs.facet.network import Shape
 from facebench_codecs.facet.recipe import FacetRecipe, named_recipe
 from facebench_codecs.training import Progress
-
-SHAPE = Shape(
-    side=32,
-    components=40,
-    mixed=16,
-    hidden=8,
-    analysis_channels=8,
-    analysis_blocks=1,
-    synthesis_channels=8,
-    synthesis_blocks=2,
-    deep_channels=8,
-    context=8,
-    context_channels=4,
-)
+from test_facet_training import SHAPE
 
 
 def _recipe(tune: str, side: int) -> FacetRecipe:
