@@ -187,7 +187,8 @@ class Child:
         with self._lock:
             process, connection = self._process, self._connection
             self._process = self._connection = None
-        _kill(process)
+        if process is not None:
+            kill_session(process)
         if connection is not None:
             connection.close()
 
@@ -196,7 +197,8 @@ class Child:
         with self._lock:
             self._ended = True
             process = self._process
-        _kill(process)
+        if process is not None:
+            kill_session(process)
 
 
 def _started() -> tuple[subprocess.Popen[bytes], Connection]:
@@ -226,13 +228,12 @@ def limited_threads(count: int = 1) -> dict[str, str]:
     return dict.fromkeys(_THREAD_VARIABLES, str(count))
 
 
-def _kill(process: subprocess.Popen[bytes] | None) -> None:
-    """End a process and all that it started in its session."""
-    if process is not None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.wait()
+def kill_session(process: subprocess.Popen[bytes]) -> None:
+    """End a process that leads a session, and all that it started in it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 def _cannot_start(why: str) -> EngineError:

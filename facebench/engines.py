@@ -7,12 +7,14 @@ import importlib
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from facebench.child import Children, Isolation
 from facebench.errors import EngineError
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,16 @@ class Engine:
             return self.executor.submit(function, self.isolation, *args)
         except RuntimeError as error:
             raise EngineError(f"the engine takes no more tasks ({error}); run the same command again") from error
+
+
+def outcome(future: Future[_Result]) -> _Result:
+    """Return a task's result; raises what it raised, and :class:`EngineError` if the engine lost it for good."""
+    try:
+        return future.result()
+    except (CancelledError, BrokenExecutor) as error:
+        raise EngineError(
+            "the connection to what runs the shards is lost; the same command goes on where it stopped"
+        ) from error
 
 
 def local_engine(jobs: int, isolation: Isolation) -> Engine:

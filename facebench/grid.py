@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from facebench.child import ChildKilled, Isolation
 from facebench.data.rows import Rows
-from facebench.engines import Engine
+from facebench.engines import Engine, outcome
 from facebench.errors import EngineError, FacebenchError
 from facebench.hookspecs import MetricSpec
 from facebench.measure import (
@@ -146,13 +146,9 @@ def measure_grid(
         for future in done:
             shard = flying.pop(future)
             try:
-                measured = future.result()
+                measured = outcome(future)
             except FacebenchError:
                 raise
-            except (CancelledError, BrokenExecutor) as error:
-                raise EngineError(
-                    "the connection to what runs the shards is lost; the same command goes on where it stopped"
-                ) from error
             except Exception as error:  # a worker of a cluster was killed
                 lost[shard.key] = lost.get(shard.key, 0) + 1
                 if lost[shard.key] == _ATTEMPTS:

@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from facebench import __version__, budget
 from facebench.data.facts import picture_facts
 from facebench.data.imageset import ImageSet
 from facebench.data.rows import Rows, rows_of
-from facebench.engines import Engine
+from facebench.engines import Engine, outcome
 from facebench.errors import CodecError, EngineError, FacebenchError, SettingError
 from facebench.grid import NOT_RUN, Shard, crashed_records, made_codec, measure_grid
 from facebench.hookspecs import API_VERSION, MetricSpec
@@ -256,11 +255,9 @@ def _facts(plan: Plan, engine: Engine) -> dict[str, CodecFacts]:
     """Ask a worker what each codec says of itself; a codec that kills its process has a problem instead."""
     waiting = {name: engine.submit(made_codec, _task(plan, point)) for name, point in plan.points.items()}
     try:
-        return {name: future.result() for name, future in waiting.items()}
+        return {name: outcome(future) for name, future in waiting.items()}
     except FacebenchError:
         raise
-    except (CancelledError, BrokenExecutor) as error:
-        raise EngineError("the connection to what runs the shards is lost; run the same command again") from error
     except Exception as error:  # no facebench on a cluster's worker, say
         text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise EngineError(f"what runs the shards cannot make the codecs: {text}") from error

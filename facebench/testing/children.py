@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from facebench import memory
-from facebench.child import limited_threads
+from facebench.child import kill_session, limited_threads
 from facebench.testing.job import Job
 from facebench.testing.report import CheckResult
 
@@ -84,7 +84,7 @@ def _run_once(job: Job, threads: int, hash_seed: int, add: Callable[[CheckResult
                 with log_path.open() as log:
                     why = _watch(process, log.readline, add)
             finally:
-                _end(process)
+                kill_session(process)
         return why or _last_words(process.returncode, (folder / "output.txt").read_bytes())
 
 
@@ -148,15 +148,3 @@ def _status(returncode: int) -> str:
 def _last_words(returncode: int, output: bytes) -> str:
     lines = output.decode(errors="replace").strip().splitlines()
     return f"the process ended ({_status(returncode)})" + (f": {lines[-1].strip()[:300]}" if lines else "")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the child and what it started."""
-    try:
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except (ProcessLookupError, PermissionError):
-        pass
-    process.wait()
