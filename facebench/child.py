@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -323,8 +324,8 @@ def serve(descriptor: int, parent: int) -> None:
     import facebench.measure  # noqa: F401  (while the parent does other things)
 
     own = os.getpid()
-    os.register_at_fork(after_in_child=lambda: os.close(descriptor))  # a fork must not keep the parent waiting
     connection = Connection(descriptor)
+    os.register_at_fork(after_in_child=partial(_let_go, [descriptor]))  # a fork must not keep the parent waiting
     try:
         connection.send("ready")
         while connection.poll(_IDLE):
@@ -335,6 +336,13 @@ def serve(descriptor: int, parent: int) -> None:
     except (EOFError, OSError):  # the parent is gone, or a codec has closed what is not its own
         pass
     os._exit(0)
+
+
+def _let_go(held: list[int]) -> None:
+    """Close the descriptors in ``held``, once: in a fork's own forks the number may be another file's."""
+    while held:
+        with contextlib.suppress(OSError):  # a codec has closed what is not its own
+            os.close(held.pop())
 
 
 def _answer(call: bytes) -> bytes:

@@ -152,6 +152,25 @@ class LeavesForks(Zlib):
         return super().encode(image)
 
 
+class ForksTwice(Zlib):
+    """Opens files in a fork and writes to them from the fork's fork."""
+
+    def encode(self, image: Image) -> bytes:
+        if (fork := os.fork()) == 0:
+            files = [os.open(os.devnull, os.O_WRONLY) for _ in range(16)]  # one may get the connection's number
+            if (second := os.fork()) == 0:
+                for file in files:
+                    try:
+                        os.write(file, b"-")
+                    except OSError:
+                        os._exit(1)
+                os._exit(0)
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(second, 0)[1]))
+        if os.waitpid(fork, 0)[1]:
+            raise ValueError("a file of its own was closed")
+        return super().encode(image)
+
+
 class LeavesDaemons(Zlib):
     """Kills its process once a process of another session holds all that it had open."""
 
