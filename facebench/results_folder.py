@@ -14,7 +14,7 @@ from pathlib import Path
 
 from facebench.errors import ResultsError
 from facebench.paths import MANIFEST, leftovers, reason
-from facebench.runner import Plan, run_name
+from facebench.plan import Plan, run_name
 from facebench.store import RUN_FILES
 
 try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +14,11 @@ import pyarrow as pa
 
 from facebench import __version__, budget
 from facebench.data.facts import picture_facts
-from facebench.data.imageset import ImageSet
 from facebench.data.rows import Rows, rows_of
 from facebench.engines import Engine, outcome
-from facebench.errors import CodecError, EngineError, FacebenchError, SettingError
+from facebench.errors import CodecError, EngineError, FacebenchError
 from facebench.grid import NOT_RUN, Shard, crashed_records, made_codec, measure_grid
-from facebench.hookspecs import API_VERSION, MetricSpec
+from facebench.hookspecs import API_VERSION
 from facebench.measure import (
     OK,
     OVER_BUDGET,
@@ -33,11 +32,8 @@ from facebench.operating_point import (
     OperatingPoint,
     curve_label,
     file_settings_digest,
-    label,
-    sweep_points,
-    with_budgets,
 )
-from facebench.plugins import Registry
+from facebench.plan import Plan, run_name
 from facebench.provenance import (
     Software,
     code_digest,
@@ -57,69 +53,9 @@ SHARD_PICTURES = 128
 _SHARD_PIXELS = 1 << 23
 #: Raise when records change their meaning.
 _RECORD_FORMAT = 2
-#: Stands for the metric families that a run computes without being asked.
-DEFAULT_METRICS = "default"
 
 #: Called with the pictures just finished, the pictures in all, and whether they came from the cache.
 ProgressCallback = Callable[[int, int, bool], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run does: points in table order, those that the user asked for, the set and what is measured on it."""
-
-    registry: Registry
-    points: dict[str, OperatingPoint]
-    requested: frozenset[str]
-    images: ImageSet
-    metrics: tuple[MetricSpec, ...]
-    device: str
-    sealed: bool
-    command: str
-
-
-def plan_points(
-    registry: Registry,
-    requested: list[OperatingPoint],
-    *,
-    baseline: bool,
-    curves: bool = True,
-    budgets: tuple[int, ...] = (),
-) -> dict[str, OperatingPoint]:
-    """Return the requested operating points by label, then those of the baseline codecs that are not among them.
-
-    Of a baseline codec these are its sweep if ``curves``, and its points at the ``budgets``.
-    """
-    points = list(requested)
-    for spec in registry.codecs.values() if baseline else ():
-        if spec.baseline:
-            sweep = sweep_points(spec)
-            points += (sweep if curves else []) + with_budgets(spec, sweep, budgets)
-    return {label(registry.codecs[p.codec], p): p for p in dict.fromkeys(points)}
-
-
-def plan_metrics(registry: Registry, names: str | None = None) -> tuple[MetricSpec, ...]:
-    """Return the metric families in ``names``, separated by commas, each once; None means ``default``.
-
-    The name ``default`` stands for all families that do not have to be asked for; ``identity:500`` for one of the
-    first 500 pictures only. Raises UnknownName (with the nearest name), PluginError for a name that two plugins
-    bring, or SettingError for a number that is none.
-    """
-    chosen: dict[str, MetricSpec] = {}
-    for part in (names or DEFAULT_METRICS).split(","):
-        name, limited, first = (text.strip() for text in part.partition(":"))
-        if limited and not (first.isdecimal() and int(first)):
-            raise SettingError(f"--metrics {part.strip()}: write {name}:N with N pictures, 1 or more")
-        for metric in _default_metrics(registry) if name == DEFAULT_METRICS else [registry.metric(name)]:
-            if limited:
-                chosen[metric.name] = LimitedMetric.of(metric, int(first))
-            elif name != DEFAULT_METRICS or metric.name not in chosen:  # default takes no other limit back
-                chosen[metric.name] = metric
-    return tuple(chosen.values())
-
-
-def _default_metrics(registry: Registry) -> list[MetricSpec]:
-    return [metric for metric in registry.metrics.values() if metric.default]
 
 
 def execute(
@@ -193,7 +129,8 @@ def _measured(plan: Plan, engine: Engine, progress: ProgressCallback, tell: Call
         if not (facts[name].wrong_size and all_points[name].downscale)  # then the codec is simply not downscaled
     )
     manifest = _manifest(plan, facts, without + _failures(records))
-    return Run(run_name(plan.images), manifest, records, pictures=picture_facts(plan.images))
+    crashed = bool(first_crashed) or any(told.crashed for told in facts.values())
+    return Run(run_name(plan.images), manifest, records, pictures=picture_facts(plan.images), crashed=crashed)
 
 
 class _Found:
@@ -224,31 +161,9 @@ class _Found:
         return pa.concat_tables([apart[start] for start in sorted(apart)]).combine_chunks()
 
 
-def with_downscaled(plan: Plan, run: Run) -> Plan:
-    """Return ``plan`` with downscaling for those of its budgets that some picture of ``run`` could not keep."""
-    over = set(run.records.loc[run.records["status"] == OVER_BUDGET, "point"])
-    points: dict[str, OperatingPoint] = {}
-    for name, point in plan.points.items():
-        points[name] = point
-        if name in over and not point.downscale:
-            smaller = replace(point, downscale=True)
-            points[label(plan.registry.codecs[point.codec], smaller)] = smaller
-    return replace(plan, points=points)
-
-
 def shard_pictures(size: tuple[int, int]) -> int:
     """Return how many pictures of this (height, width) in pixels make a shard."""
     return max(1, min(SHARD_PICTURES, _SHARD_PIXELS // (size[0] * size[1])))
-
-
-def run_name(images: ImageSet) -> str:
-    """Return the default name of a run's results folder, such as "celeba-64"."""
-    usual = {"celeba": ("test", "centre-148"), "samples": ("all", "full"), "folder": ("all", "square")}
-    split, crop = usual.get(images.name, ("", ""))
-    parts = [images.name, str(images.preprocessing.size)]
-    parts += [images.split] if images.split != split else []
-    parts += [images.preprocessing.crop] if images.preprocessing.crop != crop else []
-    return "-".join(parts)
 
 
 def _facts(plan: Plan, engine: Engine) -> dict[str, CodecFacts]:
@@ -341,24 +256,32 @@ def _rows(plan: Plan, pictures: Pictures) -> Rows | None:
 
 def _with_places(plan: Plan, found: list[pa.Table]) -> pd.DataFrame:
     """Join operating points in order and name each row's operating point and picture."""
-    import pandas as pd
-
     images = plan.images
-    records: pd.DataFrame = pa.concat_tables(found).to_pandas()
     repeat = 1 if images.masks_file is None else 2
     per_point = len(images) * repeat
     specs = plan.registry.codecs
     points = list(plan.points.items())
     identities = images.identities or ("",) * len(images)
+
+    def by_point(names: list[str]) -> pa.Array:
+        return pa.array(names, pa.string()).take(np.repeat(np.arange(len(points)), per_point))
+
+    def by_picture(names: Sequence[str]) -> pa.Array:
+        return pa.array(names, pa.string()).take(positions)
+
+    positions = np.tile(np.repeat(np.arange(len(images)), repeat), len(points))
     places = {
-        "point": np.repeat([name for name, _ in points], per_point),
-        "codec": np.repeat([p.codec for _, p in points], per_point),
-        "curve": np.repeat([curve_label(specs[p.codec], p) for _, p in points], per_point),
-        "picture": np.tile(np.repeat(images.ids, repeat), len(points)),
-        "position": np.tile(np.repeat(np.arange(len(images)), repeat), len(points)),
-        "identity": np.tile(np.repeat(identities, repeat), len(points)),
+        "point": by_point([name for name, _ in points]),
+        "codec": by_point([p.codec for _, p in points]),
+        "curve": by_point([curve_label(specs[p.codec], p) for _, p in points]),
+        "picture": by_picture(images.ids),
+        "position": pa.array(positions),
+        "identity": by_picture(identities),
     }
-    return pd.concat([pd.DataFrame(places), records], axis=1)
+    measured = pa.concat_tables(found)
+    columns = {**places, **dict(zip(measured.column_names, measured.columns, strict=True))}
+    records: pd.DataFrame = pa.table(columns).to_pandas()
+    return records
 
 
 def _failures(records: pd.DataFrame) -> list[str]:

@@ -51,7 +51,8 @@ class Run:
     """A finished run: its manifest and one record per picture x operating point x mask variant.
 
     ``pictures`` has one row per picture with what the image set knows of it, ``cost`` what ``facebench cost``
-    measured; None where there is nothing.
+    measured; None where there is nothing. ``crashed``, of a run just measured: some codec's process ended, which the
+    same run may not see again.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Run:
     records: pd.DataFrame
     pictures: pd.DataFrame | None = None
     cost: dict[str, Any] | None = None
+    crashed: bool = False
 
 
 def read_run(folder: Path) -> Run:

@@ -29,9 +29,10 @@ from facebench.operating_point import (
     parse_points,
     with_budgets,
 )
+from facebench.plan import Plan, plan_metrics, plan_points, with_downscaled
 from facebench.plugins import Registry, load_registry
 from facebench.report.leaderboard import leaderboard_markdown
-from facebench.runner import Plan, execute, plan_metrics, plan_points, with_downscaled
+from facebench.runner import execute
 from facebench.store import Run
 
 SIZE = (32, 32)

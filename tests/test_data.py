@@ -23,8 +23,9 @@ from facebench.errors import DataError
 from facebench.hookspecs import MaskerSpec
 from facebench.masks.masker import apply_masker
 from facebench.operating_point import parse_points
+from facebench.plan import Plan, plan_metrics, plan_points
 from facebench.plugins import Registry, load_registry
-from facebench.runner import Plan, execute, plan_metrics, plan_points
+from facebench.runner import execute
 from facebench.store import read_run, write_run
 
 

@@ -17,8 +17,9 @@ from facebench.data.imageset import ImageSet
 from facebench.engines import local_engine
 from facebench.measure import CRASHED, DECODE_FAILED, OK
 from facebench.operating_point import parse_points
+from facebench.plan import Plan, plan_metrics, plan_points
 from facebench.plugins import Registry
-from facebench.runner import Plan, ProgressCallback, execute, plan_metrics, plan_points
+from facebench.runner import ProgressCallback, execute
 from facebench.store import Run
 
 COUNT = 3

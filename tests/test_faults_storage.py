@@ -30,9 +30,9 @@ from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.errors import DataError, ResultsError
 from facebench.operating_point import parse_points
 from facebench.paths import atomic_path, cache_dir
+from facebench.plan import Plan, plan_metrics
 from facebench.plugins import load_registry
 from facebench.results_folder import reserved_folder
-from facebench.runner import Plan, plan_metrics
 from facebench.store import Run, ShardCache, cache_entries, read_run, write_cost, write_run
 
 RUN = ["run", "--codecs", "jpeg", "--limit", "8", "--no-baseline", "--quiet"]

@@ -26,10 +26,11 @@ from facebench.data.imageset import ImageSet
 from facebench.engines import serial_engine
 from facebench.errors import DataError
 from facebench.operating_point import make_codec, parse_points
+from facebench.plan import Plan, plan_metrics, plan_points
 from facebench.plugins import Registry, load_registry
 from facebench.report.leaderboard import leaderboard_markdown
 from facebench.report.page.report import Pictures, report_html
-from facebench.runner import Plan, execute, plan_metrics, plan_points
+from facebench.runner import execute
 from facebench.store import Run, write_run
 
 EVIL = "<script>alert(1)</script>"

@@ -21,8 +21,9 @@ from facebench.errors import CodecError
 from facebench.measure import CRASHED, DECODE_FAILED, ENCODE_FAILED, OK
 from facebench.operating_point import parse_points
 from facebench.paths import cache_dir
+from facebench.plan import Plan, plan_metrics, plan_points
 from facebench.plugins import Registry
-from facebench.runner import Plan, execute, plan_metrics, plan_points
+from facebench.runner import execute
 from facebench.store import Run
 
 COUNT = 150  # more than one shard

@@ -22,9 +22,10 @@ from facebench.cli import main
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.engines import serial_engine
 from facebench.operating_point import parse_points
+from facebench.plan import Plan, plan_metrics, plan_points
 from facebench.plugins import load_registry
 from facebench.report.leaderboard import leaderboard_markdown
-from facebench.runner import Plan, execute, plan_metrics, plan_points
+from facebench.runner import execute
 from facebench.store import Run, read_run, write_run
 from facebench.verification.lint import lint
 from facebench.verification.recheck import recheck

@@ -21,9 +21,10 @@ from facebench.engines import serial_engine
 from facebench.errors import UnknownName
 from facebench.operating_point import parse_points
 from facebench.paths import kept_array_path
+from facebench.plan import Plan, plan_metrics, plan_points
 from facebench.plugins import Registry, load_registry
 from facebench.results_folder import reserved_folder
-from facebench.runner import SHARD_PICTURES, Plan, execute, plan_metrics, plan_points
+from facebench.runner import SHARD_PICTURES, execute
 from facebench.store import Run, cache_entries, write_run
 
 COUNT = SHARD_PICTURES + 12  # two shards

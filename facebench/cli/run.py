@@ -24,8 +24,8 @@ from facebench.cli.options import (
 
 if TYPE_CHECKING:
     from facebench.engines import Engine
+    from facebench.plan import Plan
     from facebench.plugins import Registry
-    from facebench.runner import Plan
     from facebench.store import Run
 
 
@@ -108,10 +108,9 @@ def run_command(
         _tell_finished(done, registry, quiet)
         return
     from facebench.data.choose import DataOptions
-    from facebench.measure import CRASHED
     from facebench.operating_point import budget_points, label, parse_budgets, parse_points
+    from facebench.plan import Plan, plan_metrics, plan_points, with_downscaled
     from facebench.results_folder import reserved_folder
-    from facebench.runner import Plan, plan_metrics, plan_points, with_downscaled
 
     start_engine = partial(_engine, engine, scheduler, jobs, time_limit, memory_limit)
     chosen = plan_metrics(registry, metrics)
@@ -145,7 +144,7 @@ def run_command(
 
         markdown = leaderboard_markdown(run, view=view)
         write_run(folder, run, markdown, groups_markdown(run))
-        if request and CRASHED not in set(run.records["status"]) and not any("process" in p for p in problems):
+        if request and not run.crashed:
             with contextlib.suppress(OSError):  # a cache that takes nothing: then the run is measured again
                 remember(request, folder)
     for problem in problems:

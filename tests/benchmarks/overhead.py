@@ -32,8 +32,9 @@ def score_seconds(pictures: str) -> float:
     import numpy as np
 
     from facebench.data.choose import DataOptions, choose_source, prepare_chosen
+    from facebench.plan import plan_metrics
     from facebench.plugins import load_object, load_registry
-    from facebench.runner import SHARD_PICTURES, plan_metrics
+    from facebench.runner import SHARD_PICTURES
 
     registry = load_registry("")
     options = DataOptions(f"folder:{pictures}", crop="centre-148")

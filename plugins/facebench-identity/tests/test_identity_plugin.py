@@ -27,8 +27,8 @@ from facebench_identity.verification import false_accept_threshold, rejections
 from facebench import WholeSet
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.data.imageset import ImageSet
+from facebench.plan import plan_metrics
 from facebench.plugins import load_registry
-from facebench.runner import plan_metrics
 
 COLUMNS = ["ID-distance", "ID-error", "ID-FRR", "ID-FRR-other", "ID-miss", "ID-miss-other"]
 COUNT = 4

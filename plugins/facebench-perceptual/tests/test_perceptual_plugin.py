@@ -24,8 +24,8 @@ from facebench_perceptual import butteraugli, dists, lpips, ssimulacra2, vif
 from facebench_perceptual.weights import Tensors, torchmetrics_tensors
 
 from facebench import FacebenchError, WeightsError
+from facebench.plan import plan_metrics
 from facebench.plugins import load_registry
-from facebench.runner import plan_metrics
 
 Pictures = NDArray[np.uint8]
 Floats = NDArray[np.float64]

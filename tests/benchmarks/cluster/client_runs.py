@@ -20,8 +20,9 @@ from facebench.data.imageset import ImageSet
 from facebench.engines import Engine, serial_engine
 from facebench.grid import Shard
 from facebench.operating_point import parse_points
+from facebench.plan import Plan, plan_metrics, plan_points
 from facebench.plugins import load_registry
-from facebench.runner import Plan, execute, plan_metrics, plan_points
+from facebench.runner import execute
 from facebench.store import Run
 
 

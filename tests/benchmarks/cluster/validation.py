@@ -24,7 +24,8 @@ from cluster.simulation import Load, Simulation, by_point
 from facebench.child import Isolation
 from facebench.engines import dask_engine
 from facebench.grid import measure_shard
-from facebench.runner import Plan, execute, shard_pictures
+from facebench.plan import Plan
+from facebench.runner import execute, shard_pictures
 
 CHECKED_CODECS = "jpeg:quality=20/50/80,webp:quality=10/40/70"
 CHECKED_PICTURES = 6_400

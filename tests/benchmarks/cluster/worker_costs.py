@@ -18,8 +18,8 @@ from facebench.data.rows import prepare_rows, rows_of
 from facebench.grid import measure_shard
 from facebench.measure import CodecTask, Pictures, decode_shard, encode_shard
 from facebench.operating_point import label, parse_points
+from facebench.plan import plan_metrics
 from facebench.plugins import load_registry
-from facebench.runner import plan_metrics
 
 
 def picture_costs(images: ImageSet) -> dict[str, Any]:
