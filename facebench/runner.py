@@ -7,9 +7,10 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from facebench import __version__, budget
@@ -44,9 +45,6 @@ from facebench.provenance import (
 )
 from facebench.records import MASK_NONE
 from facebench.store import Run, ShardCache
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Most pictures of one shard, and most pixels: what a worker holds of it.
 SHARD_PICTURES = 128

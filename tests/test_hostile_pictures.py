@@ -358,7 +358,7 @@ def test_a_set_of_bad_pictures_is_given_up_soon(tmp_path: Path) -> None:
         raise DataError(f"picture {index} is bad; replace it")
 
     source = PictureSource("made", "all", tuple(f"made:{index}" for index in range(10_000)), "bad", read)
-    with pytest.raises(DataError, match=r"^at least 1,024 of 10,000 pictures cannot be used: picture 0 is bad, "):
+    with pytest.raises(DataError, match=r"^at least 1,000 of 10,000 pictures cannot be used: picture 0 is bad, "):
         prepare(source, Preprocessing("full", 16))
     assert len(asked) < 2000
 

@@ -15,6 +15,7 @@ import click
 if TYPE_CHECKING:
     from facebench.data.choose import DataOptions
     from facebench.data.imageset import ImageSet
+    from facebench.engines import Engine
     from facebench.plugins import Registry
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
@@ -115,7 +116,12 @@ def command_line() -> str:
 
 
 def prepare_with_progress(
-    options: DataOptions, registry: Registry, quiet: bool, jobs: int = 1, split: str | None = None
+    options: DataOptions,
+    registry: Registry,
+    quiet: bool,
+    jobs: int = 1,
+    split: str | None = None,
+    engine: Engine | None = None,
 ) -> ImageSet:
     """Open and prepare the chosen image set, with a progress bar when it takes its time."""
     from tqdm import tqdm
@@ -125,8 +131,9 @@ def prepare_with_progress(
     def progress(steps: Iterable[int], total: int) -> Iterable[int]:
         with tqdm(total=total, desc="preparing pictures", unit="img", disable=quiet, delay=1, leave=False) as bar:
             for step in steps:
+                bar.update(step - bar.n)
                 yield step
-                bar.update(min(step + 256, total) - bar.n)
+            bar.update(total - bar.n)
 
     source = choose_source(options, registry, split)
-    return prepare_chosen(source, options, registry, jobs=jobs, progress=progress)
+    return prepare_chosen(source, options, registry, jobs=jobs, engine=engine, progress=progress)

@@ -124,7 +124,9 @@ def run_command(
     with contextlib.ExitStack() as ending:
         started = start_engine()  # its processes start while the pictures are prepared
         ending.callback(started.close)
-        images = prepare_with_progress(options, registry, quiet, jobs)
+        import facebench.runner  # noqa: F401  (pandas with it, while the processes start: later they would wait)
+
+        images = prepare_with_progress(options, registry, quiet, jobs, engine=started)
         names = frozenset(label(registry.codecs[p.codec], p) for p in requested)
         plan = Plan(registry, points, names, images, chosen, device, sealed, command_line())
         folder = ending.enter_context(reserved_folder(out, plan, overwrite))  # refuses at once, before the work

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facebench.data.imageset import ImageSet, prepare
-from facebench.data.named import Place, is_url, named_set
+from facebench.data.named import named_set
+from facebench.data.parts import part_reader
 from facebench.data.preprocess import DEFAULT_FILTER, DEFAULT_SIZE, Preprocessing
+from facebench.data.set_recipe import ANNOTATION, NO_MASK, SetRecipe
 from facebench.data.source import PictureSource
-from facebench.data.storage import URL_READERS, shown
 from facebench.errors import DataError
-from facebench.hookspecs import MaskerSpec
-from facebench.masks.masker import apply_masker
 from facebench.plugins import Registry, load_object, unknown
 
-ANNOTATION, NO_MASK = "annotation", "none"
+if TYPE_CHECKING:
+    from facebench.engines import Engine
 
 
 @dataclass(frozen=True)
@@ -34,52 +35,6 @@ class DataOptions:
     filter: str = DEFAULT_FILTER
     mask: str = ANNOTATION
     limit: int | None = None
-
-
-@dataclass(frozen=True)
-class SetRecipe:
-    """How an image set was made: small and picklable, so that a worker elsewhere can prepare pictures of it too.
-
-    ``target`` is :class:`facebench.hookspecs.ImageSetSpec`'s; ``place`` an absolute path, a URL, or None for a set
-    that needs neither. ``mask`` is that of :class:`DataOptions` and ``masker`` the masker of that name; ``annotated``
-    says whether the set's own masks are taken.
-    """
-
-    target: str
-    place: Place | None
-    split: str
-    preprocessing: Preprocessing
-    mask: str
-    annotated: bool
-    masker: MaskerSpec | None
-
-    def open(self) -> PictureSource:
-        """Open the set, with its own masks only if they are wanted; raises DataError or PluginError."""
-        source: PictureSource = load_object(self.target)(self.place, self.split)
-        return self.unmasked(source)
-
-    @property
-    def where(self) -> str:
-        """The set as messages name it."""
-        return "the image set" if self.place is None else shown(self.place)
-
-    def unmasked(self, source: PictureSource) -> PictureSource:
-        """Return ``source`` without masks of its own, if others or none are wanted."""
-        if self.mask == ANNOTATION:
-            return source
-        return replace(source, read_mask=None, fingerprint=f"{source.fingerprint} without masks")
-
-    def masked(self, images: ImageSet) -> ImageSet:
-        """Return prepared pictures of :meth:`unmasked` with the masks that are wanted."""
-        if self.masker is not None:
-            return apply_masker(images, self.masker)
-        if self.mask == NO_MASK:
-            return images.with_masks(None, None, "none", "masks were switched off by --mask none")
-        return images
-
-    def readers(self, jobs: int) -> int:
-        """Return how many threads read the set at once, where ``jobs`` would prepare a set of this machine."""
-        return max(jobs, URL_READERS) if self.place is not None and is_url(self.place) else jobs
 
 
 def choose_source(options: DataOptions, registry: Registry, split: str | None = None) -> PictureSource:
@@ -115,11 +70,22 @@ def prepare_chosen(
     registry: Registry,
     *,
     jobs: int = 1,
+    engine: Engine | None = None,
     progress: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, total: steps,
 ) -> ImageSet:
-    """Prepare ``source`` as ``options`` say, with masks, limited to the first ``limit`` pictures."""
+    """Prepare ``source`` as ``options`` say, with masks, limited to the first ``limit`` pictures.
+
+    ``jobs`` threads read them, or the processes of ``engine`` where that is faster.
+    """
     recipe = recipe_of(source, options, registry)
-    images = prepare(recipe.unmasked(source), recipe.preprocessing, jobs=recipe.readers(jobs), progress=progress)
+    wanted = recipe.unmasked(source)
+    images = prepare(
+        wanted,
+        recipe.preprocessing,
+        jobs=recipe.readers(jobs),
+        submit=part_reader(recipe, wanted, engine),
+        progress=progress,
+    )
     if options.limit is not None:
         images = images.head(options.limit)
     return replace(recipe.masked(images), recipe=recipe)

@@ -7,10 +7,12 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +38,21 @@ from facebench.errors import DataError
 from facebench.paths import cache_dir, reason
 
 if TYPE_CHECKING:
-    from facebench.data.choose import SetRecipe
+    from facebench.data.set_recipe import SetRecipe
 
 #: Raise when the prepared arrays' layout or meaning changes.
 _FORMAT = 3
-_CHUNK = 256
+#: Pictures that are prepared by one task, and tasks that are given out at the same time.
+_PART, _IN_FLIGHT = 8, 32
 #: So many pictures that cannot be used are named in the error; after so many the rest is not looked at.
 _NAMED, _ENOUGH = 5, 1000
+
+#: The bytes of a prepared picture and of its mask (none: empty), their hash, and the picture's size in the source.
+PreparedPicture = tuple[bytes, bytes, NDArray[np.uint8], tuple[int, ...]]
+#: Consecutive pictures, or in one line each why they cannot be used.
+PreparedPart = list[PreparedPicture | str]
+#: Gives out the task of preparing some consecutive pictures.
+ReadPart = Callable[[range], "Future[PreparedPart]"]
 
 
 @dataclass(frozen=True)
@@ -139,11 +149,13 @@ def prepare(
     preprocessing: Preprocessing,
     *,
     jobs: int = 1,
+    submit: ReadPart | None = None,
     progress: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, total: steps,
 ) -> ImageSet:
     """Return ``source`` prepared by ``preprocessing``, from the cache if it is there.
 
-    ``jobs`` threads read and resize; ``progress`` wraps the iterable of finished picture counts.
+    ``jobs`` threads read and resize, or whatever ``submit`` has for it; ``progress`` wraps the iterable of finished
+    picture counts.
     Raises :class:`facebench.errors.DataError` naming the first pictures that cannot be used, and how many there are;
     nothing is cached then. What is damaged in the cache is prepared again: files that are missing, cut off or of
     another set here, changed pictures and masks when they are read (:func:`facebench.data.prepared.prepared_rows`).
@@ -155,7 +167,8 @@ def prepare(
         except DamagedArray:
             remove_prepared(folder)
     try:
-        _write(source, preprocessing, folder, jobs, progress)
+        with _threads(source, preprocessing, jobs) if submit is None else nullcontext(submit) as read:
+            _write(source, preprocessing, folder, read, progress)
     except BrokenPipeError:  # of whoever shows the progress
         raise
     except OSError as error:
@@ -229,7 +242,7 @@ def _write(
     source: PictureSource,
     preprocessing: Preprocessing,
     folder: Path,
-    jobs: int,
+    submit: ReadPart,
     progress: Callable[[Iterable[int], int], Iterable[int]],
 ) -> None:
     count, size = len(source.ids), preprocessing.size
@@ -242,12 +255,11 @@ def _write(
         with (
             rows_file(building / "images.npy", np.uint8, (count, size, size, 3)) as append_picture,
             rows_file(building / "masks.npy", np.bool_, (count, size, size)) as append_mask,
-            ThreadPoolExecutor(jobs) as pool,
         ):
-            for start in progress(range(0, count, _CHUNK), count):
-                chunk = range(start, min(start + _CHUNK, count))
-                results = pool.map(partial(_prepared_or_fault, source, preprocessing), chunk)
-                for index, result in zip(chunk, results, strict=True):
+            parts = [range(start, min(start + _PART, count)) for start in range(0, count, _PART)]
+            finished = _in_order(submit, parts)
+            for start in progress(range(0, count, _PART), count):
+                for index, result in enumerate(next(finished), start):
                     if isinstance(result, str):
                         faults.append(result)
                         continue
@@ -267,6 +279,27 @@ def _write(
         _take_place(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _in_order(submit: ReadPart, parts: Iterable[range]) -> Iterator[PreparedPart]:
+    """Yield the results of ``parts`` in their order, a bounded number of them in flight."""
+    flying: deque[Future[PreparedPart]] = deque()
+    for part in parts:
+        flying.append(submit(part))
+        if len(flying) == _IN_FLIGHT:
+            yield flying.popleft().result()
+    while flying:
+        yield flying.popleft().result()
+
+
+@contextmanager
+def _threads(source: PictureSource, preprocessing: Preprocessing, jobs: int) -> Iterator[ReadPart]:
+    """Yield what submits parts to threads of this process; on the way out those not begun are not."""
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        yield lambda part: pool.submit(prepared_part, source, preprocessing, part)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _take_place(building: Path, folder: Path) -> None:
@@ -295,9 +328,12 @@ def _summary(faults: list[str], count: int) -> str:
     return f"{number} pictures cannot be used: {told}" + (f"; {parts[0][2]}" if same else "")
 
 
-def _prepared_or_fault(
-    source: PictureSource, preprocessing: Preprocessing, index: int
-) -> tuple[bytes, bytes, NDArray[np.uint8], tuple[int, ...]] | str:
+def prepared_part(source: PictureSource, preprocessing: Preprocessing, part: range) -> PreparedPart:
+    """Return pictures ``part`` of ``source`` prepared, or in one line each why they cannot be used."""
+    return [_prepared_or_fault(source, preprocessing, index) for index in part]
+
+
+def _prepared_or_fault(source: PictureSource, preprocessing: Preprocessing, index: int) -> PreparedPicture | str:
     """Return :func:`_prepared`, or in one line why the picture cannot be used."""
     try:
         return _prepared(source, preprocessing, index)
@@ -307,10 +343,7 @@ def _prepared_or_fault(
         return f"{error.filename or source.ids[index]} cannot be read ({error.strerror or error}); remove or replace it"
 
 
-def _prepared(
-    source: PictureSource, preprocessing: Preprocessing, index: int
-) -> tuple[bytes, bytes, NDArray[np.uint8], tuple[int, ...]]:
-    """Return the bytes of picture ``index`` and of its mask (none: empty), their hash, and the source's size."""
+def _prepared(source: PictureSource, preprocessing: Preprocessing, index: int) -> PreparedPicture:
     name = source.ids[index]
     picture = source.read(index)
     pixels = preprocessing.picture(picture, name).tobytes()

@@ -6,14 +6,14 @@ import hashlib
 import platform
 import threading
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facebench.data.choose import SetRecipe
 from facebench.data.imageset import ImageSet, prepare
 from facebench.data.prepared import remove_prepared
+from facebench.data.set_recipe import SetRecipe, opened
 from facebench.data.source import PictureSource
 from facebench.errors import DataError, FacebenchError
 
@@ -62,7 +62,7 @@ def prepare_rows(rows: Rows) -> ImageSet:
                     f"the copy of {rows.recipe.where} on worker {platform.node()} differs from the client's at picture "
                     f"{differing}: other files there, or an OpenCV that decodes otherwise"
                 )
-        _opened.cache_clear()  # the set was opened before its files changed, perhaps
+        opened.cache_clear()  # the set was opened before its files changed, perhaps
     raise AssertionError("unreachable")
 
 
@@ -73,7 +73,7 @@ def _prepared(rows: Rows) -> ImageSet:
     def source() -> PictureSource:
         try:
             with _opening:  # one thread lists the files, the others wait
-                whole = _opened(recipe)
+                whole = opened(recipe)
         except DataError as error:
             raise FacebenchError(str(error)) from error  # no fault of each picture: DataErrors are collected
         there = whole.ids[rows.start : rows.start + len(rows.ids)]
@@ -97,11 +97,6 @@ def _prepared(rows: Rows) -> ImageSet:
     images = recipe.masked(prepare(pictures, recipe.preprocessing, jobs=recipe.readers(1)))
     images.check()
     return images
-
-
-@lru_cache(maxsize=4)
-def _opened(recipe: SetRecipe) -> PictureSource:
-    return recipe.open()
 
 
 def _differing(rows: Rows, images: ImageSet) -> str | None:

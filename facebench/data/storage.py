@@ -173,6 +173,7 @@ class LocalFolder(Folder):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._before = str(path / "-")[:-1]  # a name; no Path objects: a folder may hold very many files
 
     @cached_property
     def _resolved(self) -> str:
@@ -182,7 +183,7 @@ class LocalFolder(Folder):
         return str(self._path)
 
     def path_of(self, name: str) -> str:
-        return str(self._path / name)
+        return self._before + name
 
     def names(self) -> list[str]:
         return self._names(_is_file)
@@ -214,7 +215,7 @@ class LocalFolder(Folder):
 
     def _fingerprint(self, name: str) -> str:
         try:
-            status = os.lstat(f"{self._path}/{name}")  # no Path: a folder may hold very many files
+            status = os.lstat(self._before + name)
             if stat.S_ISLNK(status.st_mode):
                 return file_fingerprint(self._path / name)
             return fingerprint_text(os.path.join(self._resolved, name), status)  # noqa: PTH118
@@ -223,7 +224,8 @@ class LocalFolder(Folder):
 
     def read(self, name: str) -> bytes:
         try:
-            return (self._path / name).read_bytes()
+            with open(self._before + name, "rb") as file:  # noqa: PTH123
+                return file.read()
         except OSError as error:
             raise self._unreadable(name, error) from error
 

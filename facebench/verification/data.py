@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facebench.data.choose import ANNOTATION, NO_MASK, DataOptions
+from facebench.data.choose import DataOptions
+from facebench.data.set_recipe import ANNOTATION, NO_MASK
 from facebench.errors import DataError
 
 if TYPE_CHECKING:
