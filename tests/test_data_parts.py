@@ -74,9 +74,7 @@ def test_what_cannot_be_used_is_named(faces: Path, engine: Engine) -> None:
     good = file.read_bytes()
     file.write_bytes(good[:-9])
     try:
-        with pytest.raises(
-            DataError, match=r"1234\.png is not a readable picture \(it is cut off\); remove"
-        ):
+        with pytest.raises(DataError, match=r"1234\.png is not a readable picture \(it is cut off\); remove"):
             prepared(faces, engine)
     finally:
         file.write_bytes(good)
@@ -106,8 +104,6 @@ def test_a_reader_that_ends_its_process_is_one_line(engine: Engine, tmp_path: Pa
     preprocessing = Preprocessing("full", 8)
     recipe = SetRecipe("test_data_parts:open_deadly", None, "all", preprocessing, "annotation", False, None)
     source = recipe.open()
-    with pytest.raises(
-        DataError, match="the process that read the image set ended: it exited with status 3;"
-    ):
+    with pytest.raises(DataError, match="the process that read the image set ended: it exited with status 3;"):
         prepare(source, preprocessing, submit=part_reader(recipe, source, engine))
     assert not list((tmp_path / "cache" / "prepared").iterdir())
