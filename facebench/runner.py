@@ -277,8 +277,11 @@ def _with_places(plan: Plan, found: list[pa.Table]) -> pd.DataFrame:
         "identity": by_picture(identities),
     }
     measured = pa.concat_tables(found)
+    found.clear()
     columns = {**places, **dict(zip(measured.column_names, measured.columns, strict=True))}
-    records: pd.DataFrame = pa.table(columns).to_pandas()
+    table = pa.table(columns)
+    del measured, places, columns
+    records: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)  # not both at once
     return records
 
 

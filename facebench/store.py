@@ -46,7 +46,7 @@ _ZSTD = pa.Codec("zstd")
 _LEFTOVER_SECONDS = 3600
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A finished run: its manifest and one record per picture x operating point x mask variant.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,19 @@ def test_a_set_that_changes_while_it_is_read_is_refused(faces: Path, engine: Eng
     os.utime(faces / "0007.png", ns=(1, 1))
     with pytest.raises(DataError, match="has changed while it was read; run again"):
         prepare_chosen(source, options, registry, engine=engine)
+
+
+def test_a_disk_that_takes_no_more_is_one_line(faces: Path, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # the processes inherit it: for a full disk
+    engine = local_engine(2, Isolation(60))
+    try:
+        with pytest.raises(DataError, match=r"^cannot write the cache .*: File too large; free some space"):
+            prepared(faces, engine)
+    finally:
+        engine.close()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "cache" / "prepared").iterdir())
 
 
 def open_deadly(place: Place | None, split: str) -> PictureSource:

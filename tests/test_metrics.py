@@ -210,4 +210,4 @@ def test_arguments_of_another_shape_or_type_are_refused(score) -> None:  # type:
 def test_valid_spans_cover_every_window_position_once(length: int) -> None:
     spans = gaussian.valid_spans(length)
     assert [p for start, stop in spans for p in range(start, stop)] == list(range(length - 10))
-    assert all(0 < stop - start <= 32 for start, stop in spans)
+    assert all(0 < stop - start <= 64 for start, stop in spans)

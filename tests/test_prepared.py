@@ -21,7 +21,7 @@ from facebench import WholeSet
 from facebench.cli import main
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.data.imageset import ImageSet, prepare
-from facebench.data.prepared import DamagedArray, checked_rows, map_rows, prepared_rows, rows_file, save_rows
+from facebench.data.prepared import DamagedArray, RowsFile, checked_rows, map_rows, prepared_rows, save_rows
 from facebench.data.preprocess import Preprocessing
 from facebench.data.source import PictureSource
 from facebench.errors import DataError, PluginError
@@ -54,9 +54,9 @@ def test_an_array_file_is_an_npy_file_and_comes_back_read_only(tmp_path: Path) -
     rows = checked_rows(tmp_path / "rows.npy", 1, 3)
     assert np.array_equal(rows, ROWS[1:]) and not rows.flags.writeable
     assert np.array_equal(map_rows(tmp_path / "rows.npy", np.uint8, ROWS.shape), ROWS)
-    with rows_file(tmp_path / "same.npy", ROWS.dtype, ROWS.shape) as append:
-        for row in ROWS:
-            append(row.tobytes())
+    same = RowsFile.create(tmp_path / "same.npy", ROWS.dtype, ROWS.shape)
+    last = same.write(2, [ROWS[2].tobytes()])
+    same.finish(same.write(0, [row.tobytes() for row in ROWS[:2]]) + last)
     assert (tmp_path / "same.npy").read_bytes() == (tmp_path / "rows.npy").read_bytes()
 
 
@@ -115,8 +115,9 @@ def test_a_file_that_takes_the_place_of_another_is_read_afresh(tmp_path: Path) -
 
 
 def test_too_few_rows_are_not_passed_over(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="1 rows"), rows_file(tmp_path / "rows.npy", np.uint8, (2, 1)) as append:
-        append(b"x")
+    file = RowsFile.create(tmp_path / "rows.npy", np.uint8, (2, 1))
+    with pytest.raises(ValueError, match="1 rows"):
+        file.finish(file.write(0, [b"x"]))
 
 
 def test_a_folder_that_is_no_prepared_one_is_left_alone(tmp_path: Path) -> None:

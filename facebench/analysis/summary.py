@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,11 +181,22 @@ class Summary:
         return min((count for count in counts if count is not None), default=None)
 
 
+#: Summaries of runs that are still there, by their resamples: a command may write one run as several texts.
+_made: WeakKeyDictionary[Run, dict[int, Summary]] = WeakKeyDictionary()
+
+
 def summarise(run: Run, *, resamples: int = RESAMPLES) -> Summary:
     """Return the summary of ``run``; without confidence intervals if ``resamples`` is 0.
 
     Raises ResultsError if the records name a point that the manifest lacks.
     """
+    made = _made.setdefault(run, {})
+    if resamples not in made:
+        made[resamples] = _summarised(run, resamples)
+    return made[resamples]
+
+
+def _summarised(run: Run, resamples: int) -> Summary:
     records, manifest = run.records, run.manifest
     if strangers := set(records["point"].unique()) - set(manifest["points"]):
         raise ResultsError(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,11 @@ from facebench.data.prepared import (
     META,
     MISSING,
     DamagedArray,
+    RowsFile,
     checked_rows,
     map_rows,
     prepared_rows,
     remove_prepared,
-    rows_file,
     save_rows,
     unreadable,
 )
@@ -48,11 +48,33 @@ _PART, _IN_FLIGHT = 8, 32
 _NAMED, _ENOUGH = 5, 1000
 
 #: The bytes of a prepared picture and of its mask (none: empty), their hash, and the picture's size in the source.
-PreparedPicture = tuple[bytes, bytes, NDArray[np.uint8], tuple[int, ...]]
-#: Consecutive pictures, or in one line each why they cannot be used.
-PreparedPart = list[PreparedPicture | str]
-#: Gives out the task of preparing some consecutive pictures.
-ReadPart = Callable[[range], "Future[PreparedPart]"]
+_Prepared = tuple[bytes, bytes, NDArray[np.uint8], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The array files of a set in the making; ``masks`` is None for a set without."""
+
+    images: RowsFile
+    masks: RowsFile | None
+
+
+@dataclass(frozen=True)
+class PreparedPart:
+    """What is told of consecutive pictures that were prepared: their rows' checks, hashes and sizes in the source.
+
+    Or, if some cannot be used, why, in one line each: then nothing was written.
+    """
+
+    images: list[int]
+    masks: list[int]
+    hashes: NDArray[np.uint8]
+    shapes: list[tuple[int, ...]]
+    faults: list[str]
+
+
+#: Gives out the task of preparing some consecutive pictures into these arrays.
+ReadPart = Callable[[range, Arrays], "Future[PreparedPart]"]
 
 
 @dataclass(frozen=True)
@@ -172,9 +194,14 @@ def prepare(
     except BrokenPipeError:  # of whoever shows the progress
         raise
     except OSError as error:
-        again = "free some space, or set FACEBENCH_CACHE to another folder"
-        raise DataError(f"cannot write the cache {folder.parent}: {reason(error)}; {again}") from error
+        raise cannot_write(error) from error
     return _open(source, preprocessing, folder)
+
+
+def cannot_write(error: OSError) -> DataError:
+    """Return the error of a cache that takes no prepared pictures."""
+    again = "free some space, or set FACEBENCH_CACHE to another folder"
+    return DataError(f"cannot write the cache {cache_dir() / 'prepared'}: {reason(error)}; {again}")
 
 
 class _NotThere(DataError):
@@ -249,29 +276,32 @@ def _write(
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     try:
-        hashes = np.empty((count, 16), np.uint8)
-        shapes = np.empty((count, 2), np.int32)
+        masks = None if source.read_mask is None else building / "masks.npy"
+        arrays = Arrays(
+            RowsFile.create(building / "images.npy", np.uint8, (count, size, size, 3)),
+            None if masks is None else RowsFile.create(masks, np.bool_, (count, size, size)),
+        )
+        parts = [range(start, min(start + _PART, count)) for start in range(0, count, _PART)]
+        finished = _in_order(partial(submit, arrays=arrays), parts)
+        hashes, shapes = np.empty((count, 16), np.uint8), np.empty((count, 2), np.int32)
+        image_checks: list[int] = []
+        mask_checks: list[int] = []
         faults: list[str] = []
-        with (
-            rows_file(building / "images.npy", np.uint8, (count, size, size, 3)) as append_picture,
-            rows_file(building / "masks.npy", np.bool_, (count, size, size)) as append_mask,
-        ):
-            parts = [range(start, min(start + _PART, count)) for start in range(0, count, _PART)]
-            finished = _in_order(submit, parts)
-            for start in progress(range(0, count, _PART), count):
-                for index, result in enumerate(next(finished), start):
-                    if isinstance(result, str):
-                        faults.append(result)
-                        continue
-                    picture, mask, hashes[index], shapes[index] = result
-                    append_picture(picture)
-                    append_mask(mask)
-                if len(faults) >= _ENOUGH:
-                    break
-            if faults:
-                raise DataError(_summary(faults, count))
-        if source.read_mask is None:
-            (building / "masks.npy").unlink()
+        for start in progress(range(0, count, _PART), count):
+            part = next(finished)
+            faults += part.faults
+            if len(faults) >= _ENOUGH:
+                break
+            if not faults:
+                rows = slice(start, start + len(part.shapes))
+                hashes[rows], shapes[rows] = part.hashes, part.shapes
+                image_checks += part.images
+                mask_checks += part.masks
+        if faults:
+            raise DataError(_summary(faults, count))
+        arrays.images.finish(image_checks)
+        if arrays.masks is not None:
+            arrays.masks.finish(mask_checks)
         save_rows(building / "hashes.npy", hashes)
         save_rows(building / "shapes.npy", shapes)
         (building / META).write_text(json.dumps(_meta(source, preprocessing)))
@@ -281,7 +311,7 @@ def _write(
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _in_order(submit: ReadPart, parts: Iterable[range]) -> Iterator[PreparedPart]:
+def _in_order(submit: Callable[[range], Future[PreparedPart]], parts: Iterable[range]) -> Iterator[PreparedPart]:
     """Yield the results of ``parts`` in their order, a bounded number of them in flight."""
     flying: deque[Future[PreparedPart]] = deque()
     for part in parts:
@@ -297,7 +327,7 @@ def _threads(source: PictureSource, preprocessing: Preprocessing, jobs: int) -> 
     """Yield what submits parts to threads of this process; on the way out those not begun are not."""
     pool = ThreadPoolExecutor(jobs)
     try:
-        yield lambda part: pool.submit(prepared_part, source, preprocessing, part)
+        yield lambda part, arrays: pool.submit(prepare_part, source, preprocessing, part, arrays)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -328,12 +358,23 @@ def _summary(faults: list[str], count: int) -> str:
     return f"{number} pictures cannot be used: {told}" + (f"; {parts[0][2]}" if same else "")
 
 
-def prepared_part(source: PictureSource, preprocessing: Preprocessing, part: range) -> PreparedPart:
-    """Return pictures ``part`` of ``source`` prepared, or in one line each why they cannot be used."""
-    return [_prepared_or_fault(source, preprocessing, index) for index in part]
+def prepare_part(source: PictureSource, preprocessing: Preprocessing, part: range, arrays: Arrays) -> PreparedPart:
+    """Prepare pictures ``part`` of ``source`` into ``arrays``; raises OSError if the disk does not take them."""
+    results = [_prepared_or_fault(source, preprocessing, index) for index in part]
+    prepared = [result for result in results if not isinstance(result, str)]
+    faults = [result for result in results if isinstance(result, str)]
+    if faults:
+        return PreparedPart([], [], np.empty((0, 16), np.uint8), [], faults)
+    return PreparedPart(
+        arrays.images.write(part.start, [pixels for pixels, *_ in prepared]),
+        [] if arrays.masks is None else arrays.masks.write(part.start, [mask for _, mask, *_ in prepared]),
+        np.stack([digest for _, _, digest, _ in prepared]),
+        [shape for *_, shape in prepared],
+        [],
+    )
 
 
-def _prepared_or_fault(source: PictureSource, preprocessing: Preprocessing, index: int) -> PreparedPicture | str:
+def _prepared_or_fault(source: PictureSource, preprocessing: Preprocessing, index: int) -> _Prepared | str:
     """Return :func:`_prepared`, or in one line why the picture cannot be used."""
     try:
         return _prepared(source, preprocessing, index)
@@ -343,7 +384,7 @@ def _prepared_or_fault(source: PictureSource, preprocessing: Preprocessing, inde
         return f"{error.filename or source.ids[index]} cannot be read ({error.strerror or error}); remove or replace it"
 
 
-def _prepared(source: PictureSource, preprocessing: Preprocessing, index: int) -> PreparedPicture:
+def _prepared(source: PictureSource, preprocessing: Preprocessing, index: int) -> _Prepared:
     name = source.ids[index]
     picture = source.read(index)
     pixels = preprocessing.picture(picture, name).tobytes()

@@ -6,12 +6,13 @@ A bit that flips on disk, a file that was cut off or never wholly written would 
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,34 +39,48 @@ def unreadable(path: Path, error: OSError) -> DataError:
     return DataError(f"{path} cannot be read ({reason(error)}); try again")
 
 
-@contextmanager
-def rows_file(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> Iterator[Callable[[bytes], None]]:
-    """Yield a function that appends one row's bytes to a new array file of ``shape``; a memory map would stay resident.
+@dataclass(frozen=True)
+class RowsFile:
+    """A new array file whose rows are written in any order, by any process; a memory map would stay resident."""
 
-    Raises ValueError at the end if it was not given ``shape[0]`` rows.
-    """
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    checks: list[int] = []
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        file.flush()
-        header_check = zlib.crc32(path.read_bytes())
+    path: Path
+    rows: int
+    row_bytes: int
+    offset: int
+    header_check: int
 
-        def append(row: bytes) -> None:
-            file.write(row)
-            checks.append(zlib.crc32(row))
+    @classmethod
+    def create(cls, path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> RowsFile:
+        """Begin an array file of ``shape`` at ``path``."""
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+        content = path.read_bytes()
+        row_bytes = np.dtype(dtype).itemsize * math.prod(shape[1:])
+        return cls(path, shape[0], row_bytes, len(content), zlib.crc32(content))
 
-        yield append
-        if len(checks) != shape[0]:
-            raise ValueError(f"{len(checks)} rows for an array of {shape[0]}")
-        file.write(np.array([*checks, header_check], _CHECK).tobytes())
+    def write(self, start: int, rows: Sequence[bytes]) -> list[int]:
+        """Write consecutive rows from row ``start`` on; returns a check of each."""
+        with self.path.open("r+b", buffering=0) as file:
+            file.seek(self.offset + start * self.row_bytes)
+            data = memoryview(b"".join(rows))
+            while data:
+                data = data[file.write(data) :]
+        return [zlib.crc32(row) for row in rows]
+
+    def finish(self, checks: Sequence[int]) -> None:
+        """End the file with the checks of all rows, in their order; raises ValueError if they are too few or many."""
+        if len(checks) != self.rows:
+            raise ValueError(f"{len(checks)} rows for an array of {self.rows}")
+        with self.path.open("r+b") as file:
+            file.seek(self.offset + self.rows * self.row_bytes)
+            file.write(np.array([*checks, self.header_check], _CHECK).tobytes())
 
 
 def save_rows(path: Path, array: NDArray[Any]) -> None:
     """Write ``array``, (N, ...), as an array file."""
-    with rows_file(path, array.dtype, array.shape) as append:
-        for row in array:
-            append(row.tobytes())
+    file = RowsFile.create(path, array.dtype, array.shape)
+    file.finish(file.write(0, [row.tobytes() for row in array]))
 
 
 def map_rows(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facebench.data.imageset import ImageSet
-from facebench.data.prepared import DamagedArray, checked_rows, map_rows, prepared_rows, rows_file
+from facebench.data.prepared import DamagedArray, RowsFile, checked_rows, map_rows, prepared_rows
 from facebench.errors import DataError, PluginError
 from facebench.hookspecs import MaskerSpec
 from facebench.paths import atomic_path
@@ -43,7 +43,8 @@ def _kept(file: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 def _make(images: ImageSet, spec: MaskerSpec, file: Path) -> None:
     masker = load_object(spec.target)
-    with atomic_path(file) as path, rows_file(path, np.bool_, images.images.shape[:3]) as append:
+    with atomic_path(file) as path:
+        rows, checks = RowsFile.create(path, np.bool_, images.images.shape[:3]), []
         for start in range(0, len(images), _CHUNK):
             batch = np.array(prepared_rows(images.images_file, start, min(start + _CHUNK, len(images))))
             try:
@@ -52,5 +53,5 @@ def _make(images: ImageSet, spec: MaskerSpec, file: Path) -> None:
                 raise PluginError(f"masker '{spec.name}' failed: {type(error).__name__}: {error}") from error
             if not isinstance(made, np.ndarray) or made.dtype != np.bool_ or made.shape != batch.shape[:3]:
                 raise DataError(f"masker '{spec.name}' returned no bool array of shape {batch.shape[:3]}")
-            for mask in made:
-                append(mask.tobytes())
+            checks += rows.write(start, [mask.tobytes() for mask in made])
+        rows.finish(checks)

@@ -14,7 +14,7 @@ MARGIN = WINDOW // 2
 
 # Rows of windows in a strip, so that what is computed from them stays in cache: measured; shorter ones pay for the
 # MARGIN rows that neighbouring strips share.
-_LONGEST = 32
+_LONGEST = 64
 
 
 def window() -> NDArray[np.float64]:

@@ -72,8 +72,8 @@ def score(originals: Pictures, decoded: Pictures, masks: Masks | None) -> dict[s
 class _Scale:
     """The pictures of a chunk at one scale.
 
-    ``values`` (H, 2, n, 3, W) float32 holds x + y and x - y (0..510, -255..255) less ``centres`` (2, n, 3, 1), their
-    means per picture and channel: variances are small differences of squares, so squares are kept small.
+    ``values`` (H, 2, n, 3, W) float32 holds x + y and x - y (0..510, -255..255) less ``centres`` (2, n, 3, 1), about
+    their means per picture and channel: variances are small differences of squares, so squares are kept small.
     ``face`` (H, n, W) float32 in [0, 1], or None, is the part of each pixel that is face.
     """
 
@@ -108,7 +108,7 @@ def _finest_scale(originals: Pictures, decoded: Pictures, masks: Masks | None, s
     np.add(x, y, out=values[:, 0])
     np.subtract(x, y, out=values[:, 1])
     # Rounded, so that the values stay integers and their squares exact.
-    centres = np.rint(values.mean(axis=(0, 4), keepdims=True))
+    centres = np.rint(values[::4].mean(axis=(0, 4), keepdims=True))
     values -= centres
     face = None
     if masks is not None:

@@ -1,7 +1,7 @@
 """The peak of a run's private memory as pictures grow in number: python tests/benchmarks/memory.py CELEBA [--large].
 
 ``facebench run --codecs jpeg`` at 64x64 with metrics and masks, CelebA's test split repeated by hard links. Private
-memory is resident and unshared, all processes of the run together. ``--large`` adds 200,000 pictures.
+memory is resident and in no file, all processes of the run together. ``--large`` adds 200,000 pictures.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 class PrivateMemory:
-    """The peak, in bytes, of what a process and its descendants hold resident and share with no other process.
+    """The peak, in bytes, of what a process and its descendants hold resident that is in no file.
 
-    Memory-mapped pictures are not in it: they are the system's cache.
+    Memory-mapped pictures are not in it: they are the system's cache, which it takes back when others need memory.
     """
 
     def __init__(self, pid: int) -> None:
@@ -49,4 +49,4 @@ def _private(pid: int) -> int:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Private_Dirty", "Private_Clean")))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Anonymous:"))
