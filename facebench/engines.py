@@ -79,6 +79,13 @@ def serial_engine() -> Engine:
     return Engine(_ThisThread(), Isolation(separate=False), lambda: 1, lambda: None)
 
 
+def _silence() -> None:
+    """Keep distributed's loggers, each of which has a level of its own, from what the run's error says in one line."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 #: Seconds between two questions to a cluster how large it is.
 _ASK_AGAIN = 5.0
 
@@ -92,8 +99,7 @@ def dask_engine(scheduler: str | None, jobs: int, isolation: Isolation) -> Engin
         distributed: Any = importlib.import_module("distributed")
     except ImportError as error:
         raise EngineError(f"--engine dask: {error}; pip install 'facebench[dask]'") from error
-    # What it has to say of lost workers and connections is said by the run's own error, in one line.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    _silence()
     cluster: Any = None
     try:
         if scheduler is not None:
