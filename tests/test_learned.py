@@ -39,7 +39,7 @@ def test_a_payload_decodes_alike_in_another_process_thread_count_and_batch(
         "parts, at = [], 0\n"
         "for n in lengths: parts.append(data[at:at + n]); at += n\n"
         "codec = make(sys.argv[3])\n"
-        "np.save(sys.argv[2] + '/symbols.npy', np.stack([codec._coder.decode(p) for p in parts]))\n"
+        "np.save(sys.argv[2] + '/symbols.npy', np.stack([codec._coding.decode(p) for p in parts]))\n"
         "np.save(sys.argv[2] + '/pictures.npy', np.stack([codec.decode(p) for p in parts]))\n"
     )
     lengths = ",".join(str(len(p)) for p in payloads)

@@ -24,12 +24,12 @@ LEVELS = np.array([*_TAIL, *range(128, 16384, 128), *(16384 - t for t in reverse
 TOTAL = 1 << 22
 _FRACTION = 1 << 8
 #: Steps and units are held as integers in units of 2**-20.
-_FIXED_POINT = 1 << 20
+FIXED_POINT = 1 << 20
 #: Symbols reach this far beyond the training range; what lies further out is clamped by the encoder.
 _MARGIN = 1.5
 _MAX_SYMBOL = 4000
-# Integer arithmetic on larger units would leave 64 bits.
-_MAX_UNIT = 1 << 31
+#: Integer arithmetic on larger units would leave 64 bits.
+MAX_UNIT = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Quantiles:
         """Fit to ``values``, (N, D) coefficients."""
         wanted = np.quantile(values.astype(np.float64), LEVELS / LEVELS[-1], axis=0).T
         reach = np.maximum(np.abs(wanted).max(axis=1), 1e-4)
-        units = np.maximum(np.ceil(reach / 32767 * _FIXED_POINT), 1).astype(np.int64)
-        positions = np.rint(wanted * _FIXED_POINT / units[:, None]).clip(-32767, 32767).astype(np.int16)
+        units = np.maximum(np.ceil(reach / 32767 * FIXED_POINT), 1).astype(np.int64)
+        positions = np.rint(wanted * FIXED_POINT / units[:, None]).clip(-32767, 32767).astype(np.int16)
         return cls(positions, units)
 
     @classmethod
@@ -57,7 +57,7 @@ class Quantiles:
         positions, units = tensors["quantiles.positions"], tensors["quantiles.units"]
         if (positions.shape, positions.dtype) != ((dimensions, len(LEVELS)), np.int16):
             raise ValueError(f"the quantiles are {positions.dtype} {positions.shape}")
-        if (units.shape, units.dtype) != ((dimensions,), np.int64) or units.min() < 1 or units.max() > _MAX_UNIT:
+        if (units.shape, units.dtype) != ((dimensions,), np.int64) or units.min() < 1 or units.max() > MAX_UNIT:
             raise ValueError("the quantiles' units are not positive whole numbers")
         if (np.diff(positions.astype(np.int64)) < 0).any():
             raise ValueError("the quantiles do not ascend")
@@ -82,7 +82,8 @@ class _Group:
     bits: NDArray[np.float64]
 
 
-_FAMILY = constriction.stream.model.Categorical(perfect=False)
+#: The range coder's models: rows of frequencies / TOTAL as float32.
+FAMILY = constriction.stream.model.Categorical(perfect=False)
 
 
 class StaticCoder:
@@ -98,9 +99,9 @@ class StaticCoder:
     @classmethod
     def for_step(cls, quantiles: Quantiles, step: float) -> StaticCoder:
         """Make the tables for symbols ``round(value / step)`` of the values that ``quantiles`` describes."""
-        fixed_step = max(1, round(step * _FIXED_POINT))
+        fixed_step = max(1, round(step * FIXED_POINT))
         rows = zip(quantiles.positions.astype(np.int64), quantiles.units, strict=True)
-        return cls([_table(positions, int(unit), fixed_step) for positions, unit in rows])
+        return cls([table_of(positions, int(unit), fixed_step) for positions, unit in rows])
 
     def clamp(self, symbols: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return ``symbols``, (..., D), limited to what the tables can code."""
@@ -118,14 +119,18 @@ class StaticCoder:
 
     def decode(self, payload: bytes) -> NDArray[np.int32]:
         """Return the (D,) symbols of ``payload``; raises CodecError if it is empty or cannot be one."""
+        self.check_length(payload)
+        return self.read(open_payload(payload))
+
+    def check_length(self, payload: bytes) -> None:
+        """Raise CodecError if ``payload`` is longer than any that these tables make."""
         if len(payload) > 4 * self.dimensions + 16:
             raise CodecError(f"payload of {len(payload)} bytes is too long for {self.dimensions} coefficients")
-        return self.read(open_payload(payload))
 
     def write(self, encoder: constriction.stream.queue.RangeEncoder, symbols: NDArray[np.int32]) -> None:
         """Append one vector of D symbols, all within the tables, to what ``encoder`` holds."""
         for group in self._groups:
-            encoder.encode(_indices(group, symbols), _FAMILY, group.probabilities)
+            encoder.encode(_indices(group, symbols), FAMILY, group.probabilities)
 
     def read(
         self, decoder: constriction.stream.queue.RangeDecoder, bits_left: float | None = None
@@ -139,7 +144,7 @@ class StaticCoder:
         spent = 0.0
         for group in self._groups:
             try:
-                indices = decoder.decode(_FAMILY, group.probabilities)
+                indices = decoder.decode(FAMILY, group.probabilities)
             except (AssertionError, ValueError) as error:
                 if bits_left is not None:
                     break
@@ -190,8 +195,11 @@ def _picked(group: _Group, symbols: NDArray[np.int32]) -> NDArray[np.float64]:
     return np.take_along_axis(group.bits, _indices(group, symbols)[:, None], axis=1)[:, 0]
 
 
-def _table(positions: NDArray[np.int64], unit: int, fixed_step: int) -> Table:
-    """Return the table of one coefficient; integers only."""
+def table_of(positions: NDArray[np.int64], unit: int, fixed_step: int) -> Table:
+    """Return the table of one coefficient, of which ``positions`` x ``unit`` are quantiles; integers only.
+
+    Its symbols are values in whole steps of ``fixed_step``; units and steps are in FIXED_POINT.
+    """
     reach = int(max(-positions[0], positions[-1], 0)) * unit
     furthest = min(int(reach * _MARGIN) // fixed_step + 1, _MAX_SYMBOL)
     edges = np.arange(-2 * furthest - 1, 2 * furthest + 2, 2, dtype=np.int64) * fixed_step
@@ -208,6 +216,11 @@ def _table(positions: NDArray[np.int64], unit: int, fixed_step: int) -> Table:
     if frequencies[furthest] == TOTAL:  # never anything but zero in training: not coded at all
         return Table(0, np.array([TOTAL], np.int64))
     return Table(-furthest, with_total(np.maximum(frequencies, 1)))
+
+
+def frequencies_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the frequencies of a table, summing to TOTAL, from how often each symbol was seen (at least once)."""
+    return with_total(np.maximum(counts * TOTAL // counts.sum(), 1))
 
 
 def with_total(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,22 +13,24 @@ import torch
 from numpy.typing import NDArray
 
 from facebench import Codec, CodecError, SettingError, TrainingJob, UnsupportedSize, WeightsError, kept_weights_dir
+from facebench_codecs.adversary import check_adversarial_loss
+from facebench_codecs.build import build_model, coding_of
 from facebench_codecs.checkpoint import make_room
-from facebench_codecs.entropy import Quantiles, StaticCoder
 from facebench_codecs.losses import named_loss
-from facebench_codecs.networks import Autoencoder, pictures_to_tensor
+from facebench_codecs.networks import LatentModel, exactly, pictures_to_tensor
 from facebench_codecs.parallel import Processes
-from facebench_codecs.recipe import LATENT_SIDE, Recipe, named_recipe
-from facebench_codecs.training import Progress, run_identity, train
+from facebench_codecs.recipe import Recipe, named_recipe
+from facebench_codecs.training import Faces, Progress, run_identity, train
 from facebench_codecs.weights import find_weights, load_weights, save_weights
 
 KIND = "autoencoder"
+_BACKGROUND = "background"
 #: Latents of trained encoders lie well within this; a float32 payload may say anything.
 _LATENT_LIMIT = 1e4
 
 
 class LearnedCodec(Codec):
-    """The latent mean, divided by the latent's own noise and ``step``, rounded and coded under static tables.
+    """The latent mean, quantised and coded as the recipe's prior says (:mod:`facebench_codecs.coding`).
 
     With ``latent`` "float32" the payload is the latent mean itself: 512 values, 2,048 bytes, the student
     paper's accounting.
@@ -46,11 +48,9 @@ class LearnedCodec(Codec):
                 raise UnsupportedSize(f"{self.name}: these weights are for {side}x{side}, not {size[1]}x{size[0]}")
             recipe = Recipe.from_dict(loaded.meta["recipe"])
             model = _loaded_model(recipe, size[0], loaded.tensors)
-            dimensions = recipe.latent_channels * LATENT_SIDE**2
-            noise = loaded.tensors["latent.scale"]
-            if (noise.dtype, noise.shape) != (np.float32, (dimensions,)) or not np.isfinite(noise).all():
-                raise ValueError(f"the latent's noise is {noise.dtype} {noise.shape}, or not finite")
-            quantiles = Quantiles.unpack(loaded.tensors, dimensions)
+            coding = coding_of(recipe)
+            self._coding = coding(recipe, size[0], loaded.tensors, step)
+            self._background = _background_of(model, loaded.tensors, side)
         except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, SettingError) as error:
             why = " ".join(str(error).split())[:200]
             raise WeightsError(
@@ -58,37 +58,38 @@ class LearnedCodec(Codec):
             ) from error
         self._model = model.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = "cpu"
-        self._shape = (recipe.latent_channels, LATENT_SIDE, LATENT_SIDE)
+        self._shape = model.latent_shape
         self._float32 = latent == "float32"
-        self._steps = noise * np.float32(step)
-        self._coder = StaticCoder.for_step(quantiles, step)
-        self.weights_bytes = loaded.bytes_of("decoder.", "latent.", "quantiles.")
+        self.weights_bytes = loaded.bytes_of("decoder.", "mask_decoder.", _BACKGROUND, *coding.parts)
         self.weights_digest = loaded.digest
         self.trained_on = loaded.trained_on
 
     def use_device(self, device: str) -> None:
         self._device = device
         self._model = self._model.to(device)
+        if self._background is not None:
+            self._background = self._background.to(device)
 
     def latents(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the (D,) latent mean of one picture, (H, W, 3) uint8."""
         with torch.inference_mode():
-            mean, _ = self._model.encoder(pictures_to_tensor(image[None], self._device))
+            coded = exactly if self._float32 else self._coding.coded
+            mean, _ = self._model.posterior(pictures_to_tensor(image[None], self._device), coded)
         return mean[0].flatten().cpu().numpy()
 
     def symbols(self, image: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Return the (D,) integers that the payload of ``image`` codes."""
-        return self._coder.clamp(np.rint(self.latents(image) / self._steps).clip(-1e9, 1e9).astype(np.int32))
+        return self._coding.symbols(self.latents(image))
 
     def ideal_bits(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the ideal code length in bits, (N,), of the symbols of (N, H, W, 3) pictures under the tables."""
-        return np.array([self._coder.ideal_bits(self.symbols(image)) for image in images])
+        return np.array([self._coding.ideal_bits(self.symbols(image)) for image in images])
 
     # Batches are encoded one by one: convolutions differ in the last bit with the batch, payloads must not.
     def encode(self, image: NDArray[np.uint8]) -> bytes:
         if self._float32:
             return self.latents(image).astype("<f4").tobytes()
-        return self._coder.encode(self.symbols(image))
+        return self._coding.encode(self.symbols(image))
 
     def decode(self, payload: bytes) -> NDArray[np.uint8]:
         return self.decode_batch([payload])[0]
@@ -96,13 +97,16 @@ class LearnedCodec(Codec):
     def decode_batch(self, payloads: Sequence[bytes]) -> NDArray[np.uint8]:
         latents = np.stack([self._latent_of(payload) for payload in payloads]).reshape(-1, *self._shape)
         with torch.inference_mode():
-            pictures = self._model.decoder(torch.from_numpy(latents).to(self._device))
+            values = torch.from_numpy(latents).to(self._device)
+            pictures = self._model.decoder(values)
+            if self._model.mask_decoder is not None:  # what such a decoder paints outside the face means nothing
+                pictures = torch.lerp(self._background, pictures, torch.sigmoid(self._model.mask_decoder(values)))
             levels = (pictures * 255).round().to(torch.uint8)
         return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
     def _latent_of(self, payload: bytes) -> NDArray[np.float32]:
         if not self._float32:
-            return self._coder.decode(payload).astype(np.float32) * self._steps
+            return self._coding.latents(self._coding.decode(payload)[None])[0]
         if len(payload) != 4 * math.prod(self._shape):
             raise CodecError(f"payload of {len(payload)} bytes is not {math.prod(self._shape)} float32 values")
         values = np.frombuffer(payload, "<f4").astype(np.float32)
@@ -115,23 +119,83 @@ class Cvae(LearnedCodec):
     name = "cvae"
 
 
+class CvaeMask(LearnedCodec):
+    """The student paper's convolutional VAE, trained over face pixels."""
+
+    name = "cvae-mask"
+
+
+class Maskvae(LearnedCodec):
+    """A VAE of Toledo & Antonelo 2021: hypothesis 1 to 10 is the row of their table 2."""
+
+    name = "maskvae"
+
+    def __init__(self, size: tuple[int, int], *, hypothesis: int, step: float, latent: str, weights: str) -> None:
+        """``weights`` is "shipped", or the path of a file, which then says what was trained."""
+        super().__init__(size, step=step, latent=latent, weights=f"h{hypothesis}" if weights == "shipped" else weights)
+
+
+class Vqvae(LearnedCodec):
+    """A VQ-VAE (van den Oord et al. 2017) with a residual quantiser; the payload holds the codes of some stages."""
+
+    name = "vqvae"
+
+    def __init__(self, size: tuple[int, int], *, stages: int, weights: str) -> None:
+        super().__init__(size, step=stages, latent="quantised", weights=weights)
+
+
+class Gmmvae(LearnedCodec):
+    """A VAE with a mixture of Gaussians for a prior, after Qian et al. 2019 (AF-VAE)."""
+
+    name = "gmmvae"
+
+    def __init__(self, size: tuple[int, int], *, step: float, weights: str) -> None:
+        super().__init__(size, step=step, latent="quantised", weights=weights)
+
+
+class Nvae(LearnedCodec):
+    """A VAE whose latent comes in groups from coarse to fine, after Vahdat & Kautz 2020 (NVAE)."""
+
+    name = "nvae"
+
+    def __init__(self, size: tuple[int, int], *, step: float, weights: str) -> None:
+        super().__init__(size, step=step, latent="quantised", weights=weights)
+
+
+class DcganMask(LearnedCodec):
+    """The student paper's DCGAN autoencoder, its reconstruction loss over face pixels."""
+
+    name = "dcgan-mask"
+
+
 class Dcgan(LearnedCodec):
     """The student paper's DCGAN autoencoder: 10 x L1 and an adversarial loss."""
 
     name = "dcgan"
 
 
-def _loaded_model(recipe: Recipe, side: int, tensors: Mapping[str, NDArray[Any]]) -> Autoencoder:
+def _loaded_model(recipe: Recipe, side: int, tensors: Mapping[str, NDArray[Any]]) -> LatentModel:
     """Return the network in a weights file; raises ValueError, TypeError or RuntimeError if it is another one's."""
-    state = {name: torch.from_numpy(t) for name, t in tensors.items() if name.startswith(("encoder.", "decoder."))}
+    parts = ("encoder.", "decoder.", "mask_decoder.", "prior.", "quantiser.")
+    state = {name: torch.from_numpy(t) for name, t in tensors.items() if name.startswith(parts)}
     # Without memory of its own: a damaged recipe may name a network of any size.
     with torch.device("meta"):
-        model = Autoencoder(recipe, side).eval()
+        model = build_model(recipe, side).eval()
     for name, tensor in model.state_dict().items():
         if name in state and state[name].dtype != tensor.dtype:
             raise ValueError(f"{name} is {state[name].dtype}")
     model.load_state_dict(state, assign=True)
     return model
+
+
+def _background_of(model: LatentModel, tensors: Mapping[str, NDArray[Any]], side: int) -> torch.Tensor | None:
+    """Return what is shown outside the face, (3, S, S) in [0, 1]; None where there is no mask decoder."""
+    if model.mask_decoder is None:
+        return None
+    background = tensors[_BACKGROUND]
+    if (background.dtype, background.shape) != (np.uint8, (side, side, 3)):
+        raise ValueError(f"the background is {background.dtype} {background.shape}")
+    return pictures_to_tensor(background[None], "cpu")[0]
 
 
 def _weights_path(codec: str, weights: str, size: tuple[int, int]) -> Path:
@@ -151,8 +215,8 @@ def train_learned(job: TrainingJob) -> Path:
     """Train ``job.codec`` by its recipe ("flat" unless ``job.recipe``) and write its weights; returns their path.
 
     A checkpoint lies beside the weights file. Of several processes (:mod:`facebench_codecs.parallel`) only the
-    first writes. Raises :class:`facebench.SettingError` on a wrong option, a size that is not 4 times a power of
-    two, more processes than a batch has pictures, or a checkpoint that is there when ``job.resume`` is not set.
+    first writes. Raises :class:`facebench.SettingError` on a wrong option, a size that its backbone cannot have,
+    more processes than a batch has pictures, or a checkpoint that is there when ``job.resume`` is not set.
     """
     processes = Processes.started(job.device)
     name = f"{job.codec}-{job.recipe or 'flat'}"
@@ -161,15 +225,25 @@ def train_learned(job: TrainingJob) -> Path:
         named_loss(job.loss)
         recipe = replace(recipe, loss=job.loss)
     if job.epochs is not None:
-        recipe = replace(recipe, epochs=job.epochs)
+        recipe = replace(recipe, epochs=job.epochs, steps=None)
     side = job.train.size[0]
-    if side < 2 * LATENT_SIDE or side & (side - 1):
-        raise SettingError(f"{job.codec} trains at sizes 8, 16, 32, 64, 128 ..., not {side}")
+    coding = coding_of(recipe)
+    check_adversarial_loss(recipe)
+    try:
+        with torch.device("meta"):
+            build_model(recipe, side)
+    except ValueError as error:
+        raise SettingError(f"{job.codec} at size {side}: {error}") from error
+    faces, validation = (Faces(s.images, s.masks if recipe.needs_masks else None) for s in (job.train, job.valid))
+    if recipe.needs_masks and (faces.masks is None or validation.masks is None):
+        raise SettingError(f"{name} trains with face masks, and these pictures have none: see 'facebench data'")
     if len(job.train) < recipe.batch_size:
         raise SettingError(
             f"{job.codec} trains in batches of {recipe.batch_size}; {len(job.train)} pictures are too few"
         )
     processes.check_batch(recipe.batch_size)
+    if recipe.quantiser == "residual-vq" and processes.count > 1:
+        raise SettingError(f"{name} trains in one process: its codebooks follow the vectors that it sees")
     out = job.out or kept_weights_dir() / f"{name}-{side}.safetensors"
     checkpoint = out.with_suffix(".checkpoint")
     if processes.first:
@@ -183,8 +257,8 @@ def train_learned(job: TrainingJob) -> Path:
 
     done = train(
         recipe,
-        job.train.images,
-        job.valid.images,
+        faces,
+        validation,
         seed=job.seed,
         device=job.device,
         checkpoint=checkpoint,
@@ -196,14 +270,10 @@ def train_learned(job: TrainingJob) -> Path:
     if not processes.first:
         return out
     job.log(f"stopped {done.stopped} ({done.steps} steps, {done.seconds / 60:.1f} minutes)")
-    means, scale = _latent_statistics(done.model, [job.train.images, job.valid.images], job.device)
-    quantiles = Quantiles.fit(means / scale)
     tensors = {k: v.cpu().contiguous().numpy() for k, v in done.model.state_dict().items()}
-    tensors |= {
-        "latent.scale": scale,
-        "quantiles.positions": quantiles.positions,
-        "quantiles.units": quantiles.units,
-    }
+    tensors |= coding.fit(done.model, [job.train.images, job.valid.images], job.device)
+    if faces.masks is not None and recipe.mask_decoder_width:
+        tensors[_BACKGROUND] = _mean_background(faces.pictures, faces.masks)
     meta = {"kind": KIND, "side": side, "recipe": asdict(recipe), "trained_on": job.trained_on}
     card = {
         **job.card(),
@@ -218,15 +288,12 @@ def train_learned(job: TrainingJob) -> Path:
     return out
 
 
-def _latent_statistics(
-    model: Autoencoder, sets: Sequence[NDArray[np.uint8]], device: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the latent means, (N, D), and the mean posterior standard deviation of each, (D,)."""
-    means, deviations = [], []
-    with torch.inference_mode():
-        for images in sets:
-            for start in range(0, len(images), 256):
-                mean, log_variance = model.encoder(pictures_to_tensor(images[start : start + 256], device))
-                means.append(mean.flatten(1).cpu().numpy())
-                deviations.append((0.5 * log_variance).exp().flatten(1).cpu().numpy())
-    return np.concatenate(means), np.concatenate(deviations).mean(axis=0)
+def _mean_background(pictures: NDArray[np.uint8], masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the mean of (N, S, S, 3) pictures outside their masks, (S, S, 3); in whole where that is nowhere."""
+    outside, count = np.zeros(pictures.shape[1:]), np.zeros(pictures.shape[1:3])
+    for picture, mask in zip(pictures, masks, strict=True):
+        outside += picture * ~mask[..., None]
+        count += ~mask
+    mean = outside.sum((0, 1)) / max(count.sum(), 1)
+    # A few pictures are no mean: where there are fewer, the mean of all such pixels comes in.
+    return np.rint((outside + 20 * mean) / (count[..., None] + 20)).astype(np.uint8)

@@ -66,6 +66,8 @@ class Processes:
 
     def sum(self, values: Tensor) -> None:
         """Replace ``values``, on the training device, by their sum over all processes."""
+        if self.count == 1:
+            return
         with _peers():
             dist.all_reduce(values, group=self.group)
 

@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from facebench import SettingError
 
-#: Side of the latent grid; an encoder halves the picture until it is this small.
-LATENT_SIDE = 4
+#: What training does with face masks.
+MASKS = ("none", "face", "pasted")
+#: The backbone whose latent comes in groups (:mod:`facebench_codecs.hierarchical`), and their prior.
+HIERARCHICAL, CONDITIONAL = "hierarchical", "conditional"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Backbone x loss x discriminator x schedule of one learned codec.
+    """Backbone x losses x quantiser x prior x mask x discriminator x schedule of one learned codec.
 
-    Sizes: ``widths`` are the channels after each halving of the picture, the first at full resolution / 2;
-    the latent has ``latent_channels`` x 4 x 4 values. Losses: ``loss_weight`` times ``loss`` (see
-    :mod:`facebench_codecs.losses`, on pictures in [0, 1]) plus ``kl_weight`` times the latent's KL
-    divergence from N(0, 1) in nats per picture, plus, where ``discriminator_widths`` is not empty, the
-    adversarial loss (binary cross-entropy). Schedule: ``epochs`` passes at a constant learning rate, or, where
-    ``epochs`` is None, until the validation loss is flat (:mod:`facebench_codecs.training`).
+    Sizes: ``backbone`` is one of :data:`facebench_codecs.networks.BACKBONES`, which say what ``widths`` are; the latent
+    has ``latent_channels`` x ``latent_side`` x ``latent_side`` values. That is the first group of the latent of the
+    backbone "hierarchical" (:mod:`facebench_codecs.hierarchical`); further groups, each of twice the side, have
+    ``finer_channels`` channels, and its prior is "conditional".
+
+    Losses: ``loss_weight`` times ``loss`` (a sum of :mod:`facebench_codecs.losses`) plus ``kl_weight`` times the
+    latent's KL divergence from N(0, 1) in nats per picture, plus, where ``discriminator_widths`` is not empty, the
+    adversarial loss (:mod:`facebench_codecs.adversary`).
+
+    Prior: "gaussian", or "mixture" of ``components`` Gaussians that are learned too: then the KL divergence is from
+    that; :mod:`facebench_codecs.coding` says how each becomes bytes.
+
+    Quantiser: "uniform", of the latent's values after training, or "residual-vq" of its vectors with ``stages``
+    codebooks of ``codes`` vectors (:mod:`facebench_codecs.quantiser`), whose prior is "context"; ``kl_weight`` is then
+    the weight of the commitment loss.
+
+    Masks: with ``mask`` "face" the reconstruction loss is over face pixels; with "pasted" it is over the whole picture
+    after the original outside the face has been pasted over the reconstruction (Toledo & Antonelo 2021). A
+    ``mask_decoder_width`` other than 0 adds a decoder of that width from the same latent to the mask, trained by
+    binary cross-entropy + Dice.
+
+    Schedule: ``epochs`` passes or ``steps`` batches at a constant learning rate, or, where both are None, until the
+    validation loss is flat (:mod:`facebench_codecs.training`). Where ``clip_norm`` is not None, gradients are scaled
+    down to that norm.
     """
 
     codec: str
@@ -38,6 +58,60 @@ class Recipe:
     learning_rate: float
     adam_beta1: float
     mirror: bool
+    # What older weights files do not name.
+    backbone: str = "strided"
+    latent_side: int = 4
+    prior: str = "gaussian"
+    components: int = 0
+    quantiser: str = "uniform"
+    stages: int = 0
+    codes: int = 0
+    finer_channels: tuple[int, ...] = ()
+    mask: str = "none"
+    mask_decoder_width: int = 0
+    steps: int | None = None
+    clip_norm: float | None = None
+    adversarial_loss: str = "cross-entropy"
+    adversarial_weight: float = 1.0
+    discriminator_rate: float | None = None
+    discriminator_steps: int = 1
+    label_smoothing: float = 0.0
+    spectral_norm: bool = False
+    discriminator_range: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.mask not in MASKS:
+            raise SettingError(f"recipe: no mask '{self.mask}': use one of {', '.join(MASKS)}")
+        if self.latent_side < 1 or self.latent_channels < 1:
+            raise SettingError("recipe: a latent has at least one value")
+        vectors = self.quantiser == "residual-vq"
+        if self.quantiser not in ("uniform", "residual-vq") or vectors != (self.prior == "context"):
+            raise SettingError("recipe: the quantiser is uniform, or residual-vq with the prior context")
+        if vectors != (self.stages > 0) or vectors != (self.codes > 1):
+            raise SettingError("recipe: stages and codes are those of residual-vq")
+        grouped = self.backbone == HIERARCHICAL
+        if grouped != (self.prior == CONDITIONAL) or grouped != bool(self.finer_channels):
+            raise SettingError(
+                "recipe: finer channels and the prior conditional are those of the backbone hierarchical"
+            )
+        if grouped and (self.mask_decoder_width or min(self.finer_channels) < 1):
+            raise SettingError(
+                "recipe: a hierarchical backbone has at least one channel per group, and no mask decoder"
+            )
+        if (self.prior == "mixture") != (self.components > 0):
+            raise SettingError("recipe: components are those of a mixture")
+        if self.epochs is not None and self.steps is not None:
+            raise SettingError("recipe: name epochs or steps, not both")
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the latent."""
+        return self.latent_channels, self.latent_side, self.latent_side
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether training needs face masks."""
+        return self.mask != "none" or self.mask_decoder_width > 0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
@@ -63,9 +137,10 @@ def read_recipe(package: str, name: str) -> dict[str, Any]:
 
 
 def check_keys(recipe: type, values: dict[str, Any]) -> None:
-    """Raise :class:`facebench.SettingError` unless ``values`` has the fields of the dataclass ``recipe``."""
+    """Raise :class:`facebench.SettingError` unless ``values`` has the fields of a dataclass, but for defaults."""
     if not isinstance(values, dict):
         raise SettingError(f"a recipe is an object, not {values!r:.40}")
     names = {field.name for field in fields(recipe)}
-    if wrong := names.symmetric_difference(values):
+    optional = {field.name for field in fields(recipe) if field.default is not MISSING}
+    if wrong := names.symmetric_difference(values) - (optional - values.keys()):
         raise SettingError(f"recipe: unknown or missing keys {', '.join(sorted(wrong))}")

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from facebench_codecs.adversary import decoder_loss, discriminator_loss
+from facebench_codecs.build import build_model
 from facebench_codecs.checkpoint import load_checkpoint, save_checkpoint
-from facebench_codecs.losses import named_loss
-from facebench_codecs.networks import Autoencoder, Discriminator, pictures_to_tensor
+from facebench_codecs.losses import Loss, named_loss
+from facebench_codecs.networks import Discriminator, LatentModel, Reconstruction, pictures_to_tensor
 from facebench_codecs.parallel import ALONE, Processes
 from facebench_codecs.recipe import Recipe
 
@@ -38,13 +40,17 @@ CHECKPOINT_SECONDS = 60.0
 
 @dataclass
 class Curve:
-    """The losses over the steps: ``train`` are means since the last entry, ``valid`` is over the whole split."""
+    """The losses over the steps: ``train`` are means since the last entry, ``valid`` is over the whole split.
+
+    ``accuracy`` is the share of real and decoded pictures that the discriminator tells, since the last entry.
+    """
 
     steps: list[int] = field(default_factory=list)
     train: list[float] = field(default_factory=list)
     valid: list[float] = field(default_factory=list)
     kl_nats: list[float] = field(default_factory=list)
     discriminator: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
 
 
@@ -64,7 +70,7 @@ class Trained:
     """The result of a training run; ``stopped`` says why it ended, ``processes`` in how many it was trained, one
     number after the other."""
 
-    model: Autoencoder
+    model: LatentModel
     curve: Curve
     steps: int
     seconds: float
@@ -77,7 +83,7 @@ class _Run:
 
     def __init__(self, recipe: Recipe, side: int, seed: int, device: str, processes: Processes) -> None:
         torch.manual_seed(seed)
-        model = Autoencoder(recipe, side)
+        model = build_model(recipe, side)
         processes.share_batch_norm(model)
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator: Discriminator | None = None
@@ -86,6 +92,7 @@ class _Run:
         if recipe.discriminator_widths:
             self.discriminator = Discriminator(recipe, side).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.optimizers.append(torch.optim.Adam(self.discriminator.parameters(), recipe.learning_rate, betas))
+        self.discriminator_rate = (recipe.discriminator_rate or recipe.learning_rate) / recipe.learning_rate
         self.curve = Curve()
         self.step = 0
         self.seconds = 0.0
@@ -133,24 +140,58 @@ def _batches(count: int, batch_size: int, seed: int, first_step: int) -> Iterato
             step += 1
 
 
-def _validate(run: _Run, recipe: Recipe, pictures: NDArray[np.uint8], device: str) -> tuple[float, float]:
-    """Return the reconstruction loss (latent mean, not sampled) and the KL in nats per picture."""
+@dataclass(frozen=True)
+class Faces:
+    """Pictures (N, S, S, 3) uint8 and their face masks (N, S, S) bool, or None."""
+
+    pictures: NDArray[np.uint8]
+    masks: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batch(self, rows: slice | NDArray[np.int64], device: str) -> tuple[Tensor, Tensor | None]:
+        """Return pictures (N, 3, S, S) in [0, 1] and masks (N, S, S), 0 or 1, or None."""
+        masks = None if self.masks is None else torch.from_numpy(np.array(self.masks[rows])).to(device).float()
+        return pictures_to_tensor(self.pictures[rows], device), masks
+
+
+def _reconstruction_loss(
+    recipe: Recipe, loss_of: Loss, made: Reconstruction, pictures: Tensor, masks: Tensor | None
+) -> Tensor:
+    """Return the recipe's loss without KL and adversary, and with its loss of the mask."""
+    decoded = made.pictures
+    if recipe.mask == "pasted":
+        assert masks is not None
+        decoded = torch.where(masks[:, None] > 0, decoded, pictures)
+    loss = recipe.loss_weight * loss_of(decoded, pictures, masks if recipe.mask == "face" else None)
+    if made.mask is not None:
+        assert masks is not None
+        loss = loss + _mask_loss(made.mask, masks)
+    return loss
+
+
+def _mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross-entropy + Dice (Toledo & Antonelo 2021), means over N pictures."""
+    found = torch.sigmoid(logits)
+    common = (found * masks).sum((1, 2))
+    dice = 1 - (2 * common + 1) / (found.sum((1, 2)) + masks.sum((1, 2)) + 1)
+    return binary_cross_entropy_with_logits(logits, masks) + dice.mean()
+
+
+def _validate(run: _Run, recipe: Recipe, faces: Faces, device: str) -> tuple[float, float]:
+    """Return the reconstruction loss (latent mean, not sampled; unweighted) and the KL in nats per picture."""
     loss_of = named_loss(recipe.loss)
     loss = nats = 0.0
     run.model.eval()
     with torch.no_grad():
-        for start in range(0, len(pictures), 256):
-            batch = pictures_to_tensor(pictures[start : start + 256], device)
-            mean, log_variance = run.model.encoder(batch)
-            loss += float(loss_of(run.model.decoder(mean), batch)) * len(batch)
-            nats += float(_kl(mean, log_variance)) * len(batch)
+        for start in range(0, len(faces), 256):
+            pictures, masks = faces.batch(slice(start, start + 256), device)
+            made = run.model(pictures, run.model.without_chance(pictures))
+            loss += float(_reconstruction_loss(recipe, loss_of, made, pictures, masks)) * len(pictures)
+            nats += float(made.latent_loss) * len(pictures)
     run.model.train()
-    return loss / len(pictures), nats / len(pictures)
-
-
-def _kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence of the latent from N(0, 1), in nats per picture (Kingma & Welling 2014, appendix B)."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2, 3)).mean()
+    return loss / recipe.loss_weight / len(faces), nats / len(faces)
 
 
 def is_flat(steps: list[int], valid: list[float]) -> bool:
@@ -164,8 +205,8 @@ def is_flat(steps: list[int], valid: list[float]) -> bool:
 
 def train(
     recipe: Recipe,
-    pictures: NDArray[np.uint8],
-    validation: NDArray[np.uint8],
+    faces: Faces,
+    validation: Faces,
     *,
     seed: int,
     device: str,
@@ -175,30 +216,30 @@ def train(
     report: Callable[[Progress], None] = lambda progress: None,
     processes: Processes = ALONE,
 ) -> Trained:
-    """Train ``recipe`` on ``pictures``, watched on ``validation``; both (N, S, S, 3) uint8.
+    """Train ``recipe`` on ``faces``, watched on ``validation``; both with masks if it needs them.
 
     An existing ``checkpoint`` of the same ``identity`` is continued; it is rewritten every minute and at the
-    end. With ``recipe.epochs`` None it runs until the validation loss is flat at the lowest learning rate, or
-    ``time_limit`` seconds of training have passed, and the result is the model of the lowest validation loss;
+    end. With neither epochs nor steps in the recipe it runs until the validation loss is flat at the lowest learning
+    rate, or ``time_limit`` seconds of training have passed, and the result is the model of the lowest validation loss;
     otherwise it is the last one (the paper stopped at its epochs, whatever the loss). Several ``processes`` call
     this alike; only the first one validates and writes. Raises :class:`facebench.WeightsError` on a checkpoint
     that does not fit.
     """
-    side = pictures.shape[1]
+    side = faces.pictures.shape[1]
     run = _Run(recipe, side, seed, device, processes)
     if processes.numbers_of_first(checkpoint.is_file())[0]:
         run.load(checkpoint, identity, processes)
-    per_epoch = max(1, len(pictures) // recipe.batch_size)
-    total = recipe.epochs * per_epoch if recipe.epochs is not None else None
+    per_epoch = max(1, len(faces) // recipe.batch_size)
+    total = recipe.steps if recipe.epochs is None else recipe.epochs * per_epoch
     validate_every = min(per_epoch, 200)
     loss_of = named_loss(recipe.loss)
-    loss_sum = discriminator_sum = 0.0
+    loss_sum = discriminator_sum = told_sum = 0.0
     last_entry = run.curve.steps[-1] if run.curve.steps else 0
     last_save = clock = time.monotonic()
     stopped = ""
-    for indices in _batches(len(pictures), recipe.batch_size, seed, run.step):
+    for indices in _batches(len(faces), recipe.batch_size, seed, run.step):
         if total is not None and run.step >= total:
-            stopped = f"after {recipe.epochs} epochs"
+            stopped = f"after {total} steps" if recipe.epochs is None else f"after {recipe.epochs} epochs"
         elif run.seconds > time_limit and run.step == last_entry:  # where the running sums are empty
             stopped = f"at the time limit of {time_limit / 60:.0f} minutes, not flat"
         elif total is None and _settled(run):
@@ -206,46 +247,54 @@ def train(
         if stopped:
             break
         rate = recipe.learning_rate * RATE_DROP ** len(run.drops)
-        for optimizer in run.optimizers:
-            optimizer.param_groups[0]["lr"] = rate
+        run.optimizers[0].param_groups[0]["lr"] = rate
+        for optimizer in run.optimizers[1:]:
+            optimizer.param_groups[0]["lr"] = rate * run.discriminator_rate
         # Drawn for the whole batch, whatever this process's share of it.
         draw = torch.Generator().manual_seed(seed * 1_000_003 + run.step)
         share, weight = processes.share(len(indices)), processes.weight(len(indices))
-        batch = pictures_to_tensor(pictures[indices[share]], device)
+        batch, masks = faces.batch(indices[share], device)
         if recipe.mirror:
             flip = (torch.rand(len(indices), generator=draw) < 0.5)[share]
             batch[flip] = batch[flip].flip(3)
-        shape = (len(indices), recipe.latent_channels, 4, 4)
-        noise = torch.randn(shape, generator=draw)[share].to(device)
-        reconstruction, mean, log_variance = run.model(batch, noise)
-        loss = recipe.loss_weight * loss_of(reconstruction, batch) + recipe.kl_weight * _kl(mean, log_variance)
+            if masks is not None:
+                masks[flip] = masks[flip].flip(2)
+        noise = run.model.draw(len(indices), draw)[share].to(device)
+        made = run.model(batch, noise)
+        loss = _reconstruction_loss(recipe, loss_of, made, batch, masks)
+        loss = loss + recipe.kl_weight * made.latent_loss
         if run.discriminator is not None:
-            discriminator_sum += _discriminator_step(run, batch, reconstruction.detach(), weight, processes)
+            for _ in range(recipe.discriminator_steps):
+                found = _discriminator_step(run, recipe, batch, made.pictures.detach(), weight, processes)
+            discriminator_sum += found[0]
+            told_sum += found[1]
             run.discriminator.requires_grad_(False)
-            logits = run.discriminator(reconstruction)
-            loss = loss + binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+            loss = loss + recipe.adversarial_weight * decoder_loss(recipe, run.discriminator(made.pictures))
         run.optimizers[0].zero_grad(set_to_none=True)
         loss = loss * weight
         loss.backward()
         whole_loss = processes.sum_gradients(run.model.parameters(), loss)
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip_norm)
         run.optimizers[0].step()
         run.step += 1
         run.processes = processes.after(run.processes)
         loss_sum += whole_loss
         valid = None
         if run.step % validate_every == 0 or run.step == total:
-            found = _validate(run, recipe, validation, device) if processes.first else (0.0, 0.0)
-            valid, nats = processes.numbers_of_first(*found)
+            checked = _validate(run, recipe, validation, device) if processes.first else (0.0, 0.0)
+            valid, nats = processes.numbers_of_first(*checked)
             since = run.step - last_entry
             run.curve.steps.append(run.step)
             run.curve.train.append(loss_sum / since)
             run.curve.valid.append(valid)
             run.curve.kl_nats.append(nats)
             run.curve.discriminator.append(discriminator_sum / since)
+            run.curve.accuracy.append(told_sum / since)
             run.curve.learning_rate.append(rate)
             if total is None and valid == min(run.curve.valid):
                 run.best = {k: v.clone().contiguous() for k, v in run.model.state_dict().items()}
-            loss_sum, discriminator_sum, last_entry = 0.0, 0.0, run.step
+            loss_sum, discriminator_sum, told_sum, last_entry = 0.0, 0.0, 0.0, run.step
             if total is None and len(run.drops) < RATE_DROPS and run.step >= MIN_STEPS and _is_flat_since(run):
                 run.drops.append(run.step)
         now = time.monotonic()
@@ -266,17 +315,21 @@ def train(
     return Trained(run.model, run.curve, run.step, run.seconds, stopped, run.processes)
 
 
-def _discriminator_step(run: _Run, real: Tensor, fake: Tensor, weight: float, processes: Processes) -> float:
+def _discriminator_step(
+    run: _Run, recipe: Recipe, real: Tensor, decoded: Tensor, weight: float, processes: Processes
+) -> tuple[float, float]:
+    """Take one step of the discriminator; returns its loss, and the share of pictures that it told before."""
     assert run.discriminator is not None
     run.discriminator.requires_grad_(True)
-    logits = run.discriminator(torch.cat([real, fake]))
-    target = torch.cat([torch.ones(len(real)), torch.zeros(len(fake))]).to(logits.device)
-    loss = binary_cross_entropy_with_logits(logits, target) * weight
+    logits = run.discriminator(torch.cat([real, decoded]))
+    loss = discriminator_loss(recipe, logits) * weight
     run.optimizers[1].zero_grad(set_to_none=True)
     loss.backward()
     whole_loss = processes.sum_gradients(run.discriminator.parameters(), loss)
     run.optimizers[1].step()
-    return whole_loss
+    told = torch.cat([logits[: len(real)] > 0, logits[len(real) :] <= 0]).double().mean() * weight
+    processes.sum(told)
+    return whole_loss, float(told)
 
 
 def _is_flat_since(run: _Run) -> bool:
