@@ -1,10 +1,12 @@
-"""What the harness itself brings through its own entry point: image sets and metrics."""
+"""What the harness itself brings through its own entry point: image sets, metrics and a masker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from facebench.hookspecs import ImageSetSpec, MetricSpec, hookimpl
+from facebench.hookspecs import ImageSetSpec, MaskerSpec, MetricSpec, hookimpl
+from facebench.masks import parser
+from facebench.masks.spec import WeightedMaskerSpec
 from facebench.metrics import METRICS
 
 FACEBENCH_API = 1
@@ -50,3 +52,17 @@ def facebench_image_sets() -> Iterable[ImageSetSpec]:
 def facebench_metrics() -> Iterable[MetricSpec]:
     """Return the built-in metrics."""
     return METRICS
+
+
+@hookimpl
+def facebench_maskers() -> Iterable[MaskerSpec]:
+    """Return the built-in masker, the default for image sets without face masks."""
+    return (
+        WeightedMaskerSpec(
+            parser.NAME,
+            "facebench.masks.parser.masker:face_masks",
+            parser.VERSION,
+            "a small network that finds face and hair in pictures framed like CelebA's",
+            weights="facebench.masks.parser:weights.safetensors",
+        ),
+    )

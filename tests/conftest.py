@@ -52,7 +52,7 @@ def small_job(tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
         coarse = rng.uniform(0, 255, (3, 3, 3)).astype(np.float32)
         cv2.imwrite(str(folder / f"{index:03}.png"), cv2.resize(coarse, (16, 16), interpolation=cv2.INTER_CUBIC))
     registry = load_registry("")
-    options = DataOptions(f"folder:{folder}", size=16)
+    options = DataOptions(f"folder:{folder}", size=16, mask="none")
     train, valid = prepare_chosen(choose_source(options, registry), options, registry).cut(10)
     told = {"image_set": "folder", "split": "all", "data_digest": train.digest, "pictures": list(train.ids)}
     return TrainingJob("eigenfaces", train, valid, 0, "cpu", "facebench train", told)

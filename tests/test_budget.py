@@ -73,7 +73,7 @@ def images(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Imag
         if index == 0:
             picture[0, 0] = 0
         cv2.imwrite(str(folder / f"{index:03}.png"), picture)
-    options = DataOptions(f"folder:{folder}", size=SIZE[0])
+    options = DataOptions(f"folder:{folder}", size=SIZE[0], mask="none")
     return prepare_chosen(choose_source(options, registry), options, registry)
 
 

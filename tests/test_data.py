@@ -35,7 +35,7 @@ def registry() -> Registry:
 
 
 def prepared(registry: Registry, data: str, **changes: object) -> ImageSet:
-    options = DataOptions(data, **changes)  # type: ignore[arg-type]
+    options = DataOptions(data, **{"mask": "annotation", **changes})  # type: ignore[arg-type]
     return prepare_chosen(choose_source(options, registry), options, registry)
 
 

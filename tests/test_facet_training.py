@@ -69,7 +69,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, _own_cache: None) -> TrainingJ
     for index, picture in enumerate(faces((SIDE, SIDE), 100)):
         cv2.imwrite(str(folder / f"{index:03}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     registry = load_registry("")
-    options = DataOptions(f"folder:{folder}", size=SIDE)
+    options = DataOptions(f"folder:{folder}", size=SIDE, mask="none")
     images = prepare_chosen(choose_source(options, registry), options, registry)
     train, valid = replace(images, identities=tuple(str(index % 10) for index in range(len(images)))).cut(10)
     told = {"image_set": "folder", "split": "all", "data_digest": train.digest}

@@ -36,7 +36,7 @@ def images(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Imag
     rng = np.random.default_rng(8)
     for index in range(COUNT):
         cv2.imwrite(str(folder / f"{index}.png"), rng.integers(0, 256, (16, 16, 3), np.uint8))
-    options = DataOptions(f"folder:{folder}", size=16)
+    options = DataOptions(f"folder:{folder}", size=16, mask="none")
     return prepare_chosen(choose_source(options, registry), options, registry)
 
 

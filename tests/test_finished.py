@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 RUN = ["run", "--codecs", "png", "--no-baseline", "--size", "16", "--crop", "full", "--jobs", "1"]
+RUN += ["--mask", "annotation"]
 AGAIN = "finished before, nothing has changed since"
 
 

@@ -60,12 +60,12 @@ def memory() -> Iterator[MemoryFileSystem]:
 
 
 def prepared(registry: Registry, data: str, **changes: Any) -> ImageSet:
-    options = DataOptions(data, **{"size": SIZE, **changes})
+    options = DataOptions(data, **{"size": SIZE, "mask": "annotation", **changes})
     return prepare_chosen(choose_source(options, registry), options, registry)
 
 
 def recipe(registry: Registry, data: str, **changes: Any) -> SetRecipe:
-    options = DataOptions(data, **{"size": SIZE, **changes})
+    options = DataOptions(data, **{"size": SIZE, "mask": "annotation", **changes})
     return recipe_of(choose_source(options, registry), options, registry)
 
 
@@ -248,7 +248,8 @@ def test_the_data_command_opens_a_url(faces, memory) -> None:
     from facebench.cli import cli
 
     upload(faces, memory, "/b/faces")
-    told = CliRunner().invoke(cli, ["data", "--quiet", "--data", "folder:memory://b/faces", "--size", "16"])
+    options = ["--size", "16", "--mask", "annotation"]
+    told = CliRunner().invoke(cli, ["data", "--quiet", "--data", "folder:memory://b/faces", *options])
     assert told.exit_code == 0 and "pictures        6, all readable" in told.output
     assert "no face_masks.zip, face_masks/ or CelebAMask-HQ-mask-anno/ in memory://b/faces" in told.output
 

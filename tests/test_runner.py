@@ -225,7 +225,7 @@ def test_the_digest_follows_pixels_masks_and_preprocessing(
         cv2.imwrite(str(tmp_path / name / "x.png"), picture)
 
     def digest(folder: str, **changes: object) -> str:
-        options = DataOptions(f"folder:{tmp_path / folder}", **{"size": 32, **changes})  # type: ignore[arg-type]
+        options = DataOptions(f"folder:{tmp_path / folder}", **{"size": 32, "mask": "none", **changes})  # type: ignore[arg-type]
         return prepare_chosen(choose_source(options, registry), options, registry).digest
 
     assert digest("a") == digest("a")

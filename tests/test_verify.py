@@ -44,7 +44,7 @@ def measured() -> Run:
 def run_of(codecs: str, data: str, count: int) -> Run:
     registry = load_registry("")
     points = plan_points(registry, parse_points(codecs, registry), baseline=False)
-    options = DataOptions(data, limit=count)
+    options = DataOptions(data, mask="annotation", limit=count)
     images = prepare_chosen(choose_source(options, registry), options, registry)
     plan = Plan(registry, points, frozenset(points), images, plan_metrics(registry), "cpu", False, "facebench run")
     run = execute(plan, serial_engine())

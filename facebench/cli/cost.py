@@ -57,6 +57,7 @@ def cost_command(
     folder, and into its leaderboard. Everything runs in processes of one thread.
     """
     from facebench.data.choose import DataOptions
+    from facebench.data.set_recipe import ANNOTATION
     from facebench.operating_point import label, parse_points
     from facebench.paths import COST
     from facebench.report.cost import cost_notes, cost_table
@@ -71,7 +72,8 @@ def cost_command(
     registry = registry_with_notes(quiet)
     if folder is None:
         points = {label(registry.codecs[p.codec], p): p for p in parse_points(codecs or "", registry)}
-        images = prepare_with_progress(DataOptions(data, split, crop, size, filter), registry, quiet)
+        options = DataOptions(data, split, crop, size, filter, ANNOTATION)  # none need be made: they are not used
+        images = prepare_with_progress(options, registry, quiet)
     else:
         run = read_run(folder)
         points = _points_of(run, registry, quiet)
@@ -116,6 +118,7 @@ def _images_of(run: Run, data: str | None, registry: Registry, quiet: bool) -> I
     """Return the run's image set; the samples at its size if it is not at hand and no ``data`` were given."""
     from dataclasses import replace
 
+    from facebench.data.set_recipe import ANNOTATION
     from facebench.errors import DataError, UnknownName
     from facebench.verification.data import published_options
 
@@ -127,7 +130,7 @@ def _images_of(run: Run, data: str | None, registry: Registry, quiet: bool) -> I
         if data is not None:
             raise
         note(f"measured on the samples: {error}", quiet)
-        samples = replace(options, data="samples", split=None, crop=None, mask="annotation", limit=None)
+        samples = replace(options, data="samples", split=None, crop=None, mask=ANNOTATION, limit=None)
         return prepare(samples)
 
 

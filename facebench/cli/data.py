@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import click
 
-from facebench.cli.options import data_options, jobs_option, prepare_with_progress, quiet_option, registry_with_notes
+from facebench.cli.options import (
+    data_options,
+    jobs_option,
+    mask_option,
+    prepare_with_progress,
+    quiet_option,
+    registry_with_notes,
+)
 
 
 @click.command("data")
 @data_options
-@click.option("--mask", default="annotation", show_default=True, help="annotation, none or a masker's name.")
+@mask_option
 @jobs_option
 @quiet_option
 def data_command(

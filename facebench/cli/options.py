@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -70,6 +71,13 @@ class ByteSize(click.ParamType):  # type: ignore[type-arg]  # not generic before
         return size
 
 
+mask_option = click.option(
+    "--mask",
+    default="auto",
+    show_default=True,
+    help="auto (the set's own masks, else the face parser's), annotation (its own, or none), none or a masker's name.",
+)
+
 metrics_option = click.option(
     "--metrics",
     help="Metric families: default,identity ...; 'default' is all but the slow ones.  [default: default]",
@@ -124,16 +132,19 @@ def prepare_with_progress(
     engine: Engine | None = None,
 ) -> ImageSet:
     """Open and prepare the chosen image set, with a progress bar when it takes its time."""
-    from tqdm import tqdm
-
     from facebench.data.choose import choose_source, prepare_chosen
 
-    def progress(steps: Iterable[int], total: int) -> Iterable[int]:
-        with tqdm(total=total, desc="preparing pictures", unit="img", disable=quiet, delay=1, leave=False) as bar:
-            for step in steps:
-                bar.update(step - bar.n)
-                yield step
-            bar.update(total - bar.n)
-
     source = choose_source(options, registry, split)
+    progress = partial(picture_progress, quiet=quiet)
     return prepare_chosen(source, options, registry, jobs=jobs, engine=engine, progress=progress)
+
+
+def picture_progress(steps: Iterable[int], total: int, quiet: bool) -> Iterable[int]:
+    """Yield ``steps``, the counts of pictures done, with a progress bar when it takes its time."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc="preparing pictures", unit="img", disable=quiet, delay=1, leave=False) as bar:
+        for step in steps:
+            bar.update(step - bar.n)
+            yield step
+        bar.update(total - bar.n)

@@ -15,6 +15,7 @@ from facebench.cli.options import (
     command_line,
     data_options,
     jobs_option,
+    mask_option,
     metrics_option,
     note,
     prepare_with_progress,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--sweep", is_flag=True, help="Measure each codec's whole sweep: its rate-distortion curve.")
 @click.option("--budget", help="Bytes, such as 128,256,512: tune each codec per picture to at most so many.")
 @data_options
-@click.option("--mask", default="annotation", show_default=True, help="annotation, none or a masker's name.")
+@mask_option
 @metrics_option
 @click.option("--limit", type=click.IntRange(1), help="Only the first N pictures.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: results/SET-SIZE]")
@@ -186,6 +187,8 @@ def _note_the_set(about: dict[str, Any], quiet: bool) -> None:
         note("these faces are synthetic; for real figures: --data PATH_TO_CELEBA (see 'facebench data')", quiet)
     if about["masker"] in (None, "none"):
         note(f"+Mask rows are n/a: {about['no_mask_reason']}", quiet)
+    elif about["masker"] != "annotation":
+        note(f"face masks were made by {about['masker']}", quiet)
 
 
 def _tell_finished(folder: Path, registry: Registry, quiet: bool) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -12,6 +14,7 @@ from facebench.cli.options import (
     command_line,
     data_options,
     note,
+    picture_progress,
     prepare_with_progress,
     quiet_option,
     registry_with_notes,
@@ -19,6 +22,10 @@ from facebench.cli.options import (
 from facebench.cli.torchrun import Process, this_process
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facebench.codec import TrainingImages
     from facebench.data.choose import DataOptions
     from facebench.data.imageset import ImageSet
     from facebench.plugins import Registry
@@ -33,7 +40,7 @@ _HOLD_OUT = 10
 @click.option(
     "--recipe", help="Named recipe, such as paper or mse: see codecs/README.md.  [default: the codec's first]"
 )
-@click.option("--loss", help="Reconstruction loss: l1 or l2.  [default: the recipe's]")
+@click.option("--loss", help="Reconstruction loss: l1, or a sum such as ssim+4*l1.  [default: the recipe's]")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training pictures.  [default: the recipe's]")
 @click.option("--minutes", type=float, help="Stop after this much training time.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
@@ -65,6 +72,7 @@ def train_command(
     """
     from facebench.codec import TrainingJob
     from facebench.data.choose import DataOptions
+    from facebench.data.set_recipe import ANNOTATION
     from facebench.errors import SettingError
     from facebench.plugins import load_object
 
@@ -79,17 +87,17 @@ def train_command(
         if out is not None and out.suffix != ".safetensors":
             raise SettingError(f"--out {out}: a weights file ends in .safetensors")
         chosen_device = _choose_device(device, process)
-        options = DataOptions(data, split, crop, size, filter)
+        options = DataOptions(data, split, crop, size, filter, ANNOTATION)  # others are made if they are asked for
         train, valid = _training_sets(options, registry, quiet, process)
         progress = _ProgressBar(codec, quiet)
         job = TrainingJob(
             codec=codec,
-            train=train,
-            valid=valid,
+            train=cast("TrainingImages", train),  # whose masks may be read, not set
+            valid=cast("TrainingImages", valid),
             seed=seed,
             device=chosen_device,
             command=command_line(),
-            trained_on=_trained_on(train, valid),
+            trained_on=_trained_on(train.prepared, valid.prepared),
             out=out,
             recipe=recipe,
             loss=loss,
@@ -104,9 +112,29 @@ def train_command(
         note(f"weights written to {path}; use them as '{codec}:weights={path}'", quiet)
 
 
+class _TrainingPictures:
+    """What a trainer sees of a prepared set; masks that do not come with it are made when they are asked for.
+
+    Most codecs need none. ``digest`` is that of the prepared set, whether or not they are asked for.
+    """
+
+    def __init__(self, prepared: ImageSet, make: Callable[[], NDArray[np.bool_] | None]) -> None:
+        self.prepared, self._make = prepared, make
+        self.images, self.identities = prepared.images, prepared.identities
+        self.digest, self.size = prepared.digest, prepared.size
+
+    def __len__(self) -> int:
+        return len(self.prepared)
+
+    @cached_property
+    def masks(self) -> NDArray[np.bool_] | None:
+        """The face masks, (N, height, width) bool."""
+        return self._make() if self.prepared.masks is None else self.prepared.masks
+
+
 def _training_sets(
     options: DataOptions, registry: Registry, quiet: bool, process: Process
-) -> tuple[ImageSet, ImageSet]:
+) -> tuple[_TrainingPictures, _TrainingPictures]:
     """Return the training and the validation pictures; on each machine one process prepares them for the others."""
     from facebench.errors import DataError
 
@@ -117,30 +145,43 @@ def _training_sets(
     return train, valid
 
 
-def _checked_sets(options: DataOptions, registry: Registry, quiet: bool) -> tuple[ImageSet, ImageSet]:
+def _checked_sets(options: DataOptions, registry: Registry, quiet: bool) -> tuple[_TrainingPictures, _TrainingPictures]:
     """Return the pictures, whole: training reads them often, and so past the checks."""
     train, valid = _prepared_sets(options, registry, quiet)
-    train.check()
-    valid.check()
+    train.prepared.check()
+    valid.prepared.check()
     return train, valid
 
 
-def _prepared_sets(options: DataOptions, registry: Registry, quiet: bool) -> tuple[ImageSet, ImageSet]:
+def _prepared_sets(
+    options: DataOptions, registry: Registry, quiet: bool
+) -> tuple[_TrainingPictures, _TrainingPictures]:
+    from facebench.data.choose import with_default_masks
     from facebench.data.named import named_set
     from facebench.errors import DataError
 
+    def masked(images: ImageSet) -> ImageSet:
+        note(f"{images.no_mask_reason}: the face parser makes the masks", quiet)
+        return with_default_masks(images, registry, partial(picture_progress, quiet=quiet))
+
     splits = named_set(options.data, registry)[0].splits
     if options.split is None and {"train", "valid"} <= set(splits):
+        train, valid = (prepare_with_progress(options, registry, quiet, split=split) for split in ("train", "valid"))
         return (
-            prepare_with_progress(options, registry, quiet, split="train"),
-            prepare_with_progress(options, registry, quiet, split="valid"),
+            _TrainingPictures(train, lambda: masked(train).masks),
+            _TrainingPictures(valid, lambda: masked(valid).masks),
         )
     whole = prepare_with_progress(options, registry, quiet)
     if whole.synthetic:
         note("training on synthetic samples is for trying things out; real weights need --data PATH_TO_CELEBA", quiet)
     if len(whole) < 2 * _HOLD_OUT:
         raise DataError(f"{len(whole)} pictures are too few to train on: give at least {2 * _HOLD_OUT}")
-    return whole.cut(_HOLD_OUT)
+    train, valid = whole.cut(_HOLD_OUT)
+    cut_masked = cache(lambda: masked(whole).cut(_HOLD_OUT))  # masks are kept by pictures of the whole set
+    return (
+        _TrainingPictures(train, lambda: cut_masked()[0].masks),
+        _TrainingPictures(valid, lambda: cut_masked()[1].masks),
+    )
 
 
 def _trained_on(train: ImageSet, valid: ImageSet) -> dict[str, Any]:

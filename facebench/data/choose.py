@@ -11,9 +11,11 @@ from facebench.data.imageset import ImageSet, prepare
 from facebench.data.named import named_set
 from facebench.data.parts import part_reader
 from facebench.data.preprocess import DEFAULT_FILTER, DEFAULT_SIZE, Preprocessing
-from facebench.data.set_recipe import ANNOTATION, NO_MASK, SetRecipe
+from facebench.data.set_recipe import ANNOTATION, AUTO, NO_MASK, SetRecipe
 from facebench.data.source import PictureSource
 from facebench.errors import DataError
+from facebench.masks import parser
+from facebench.masks.masker import apply_masker
 from facebench.plugins import Registry, load_object, unknown
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ class DataOptions:
     """The choices that make an image set; None means the set's own default.
 
     ``data`` is a set's name ("samples"), "NAME:PATH", "NAME:URL", or the path or URL of CelebA. ``mask`` is
-    "annotation" (the masks that come with the set, where there are any), "none" or a masker's name.
+    "auto" (the masks that come with the set, or where there are none the face parser's), "annotation" (those that come
+    with the set, or none), "none" or a masker's name.
     """
 
     data: str | None = None
@@ -33,7 +36,7 @@ class DataOptions:
     crop: str | None = None
     size: int = DEFAULT_SIZE
     filter: str = DEFAULT_FILTER
-    mask: str = ANNOTATION
+    mask: str = AUTO
     limit: int | None = None
 
 
@@ -53,14 +56,17 @@ def choose_source(options: DataOptions, registry: Registry, split: str | None = 
 def recipe_of(source: PictureSource, options: DataOptions, registry: Registry) -> SetRecipe:
     """Return how ``source``, opened by :func:`choose_source`, is prepared as ``options`` say; raises UnknownName."""
     spec, place = named_set(options.data, registry)
+    mask = options.mask
+    if mask == AUTO:
+        mask = ANNOTATION if source.read_mask is not None else parser.NAME
     return SetRecipe(
         target=spec.target,
         place=place.absolute() if isinstance(place, Path) else place,
         split=source.split,
         preprocessing=Preprocessing(options.crop or source.default_crop, options.size, options.filter),
-        mask=options.mask,
-        annotated=options.mask == ANNOTATION and source.read_mask is not None,
-        masker=None if options.mask in (ANNOTATION, NO_MASK) else registry.masker(options.mask),
+        mask=mask,
+        annotated=mask == ANNOTATION and source.read_mask is not None,
+        masker=None if mask in (ANNOTATION, NO_MASK) else registry.masker(mask),
     )
 
 
@@ -88,4 +94,13 @@ def prepare_chosen(
     )
     if options.limit is not None:
         images = images.head(options.limit)
-    return replace(recipe.masked(images), recipe=recipe)
+    return replace(recipe.masked(images, progress), recipe=recipe)
+
+
+def with_default_masks(
+    images: ImageSet,
+    registry: Registry,
+    progress: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, total: steps,
+) -> ImageSet:
+    """Return a prepared set with masks: its own, or where it has none the face parser's, made with ``progress``."""
+    return images if images.masks is not None else apply_masker(images, registry.masker(parser.NAME), progress)

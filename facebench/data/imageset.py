@@ -85,7 +85,9 @@ class ImageSet:
     checked for damage (see :meth:`check`);
     ``hashes`` is (N, 16) uint8, one hash per picture over its id, pixels and mask. ``attributes`` and ``landmarks``
     are those of :class:`facebench.data.source.PictureSource`, landmarks in pixels of the prepared pictures; no digest
-    depends on them. ``recipe`` says how to prepare the same rows elsewhere; None if there is no such way.
+    depends on them. ``masker`` is "annotation", or the masker that made the masks as
+    :func:`facebench.masks.spec.described` has it. ``recipe`` says how to prepare the same rows elsewhere; None if there
+    is no such way.
     """
 
     name: str

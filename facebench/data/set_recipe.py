@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -14,7 +15,8 @@ from facebench.hookspecs import MaskerSpec
 from facebench.masks.masker import apply_masker
 from facebench.plugins import load_object
 
-ANNOTATION, NO_MASK = "annotation", "none"
+#: What ``--mask`` may say beside a masker's name. "auto" is the annotation where there is one, else the face parser.
+AUTO, ANNOTATION, NO_MASK = "auto", "annotation", "none"
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class SetRecipe:
     """How an image set was made: small and picklable, so that a worker elsewhere can prepare pictures of it too.
 
     ``target`` is :class:`facebench.hookspecs.ImageSetSpec`'s; ``place`` an absolute path, a URL, or None for a set
-    that needs neither. ``mask`` is that of :class:`DataOptions` and ``masker`` the masker of that name; ``annotated``
-    says whether the set's own masks are taken.
+    that needs neither. ``mask`` is that of :class:`DataOptions` but never "auto", and ``masker`` the masker of
+    that name; ``annotated`` says whether the set's own masks are taken.
     """
 
     target: str
@@ -46,14 +48,18 @@ class SetRecipe:
 
     def unmasked(self, source: PictureSource) -> PictureSource:
         """Return ``source`` without masks of its own, if others or none are wanted."""
-        if self.mask == ANNOTATION:
+        if self.mask == ANNOTATION or source.read_mask is None:
             return source
         return replace(source, read_mask=None, fingerprint=f"{source.fingerprint} without masks")
 
-    def masked(self, images: ImageSet) -> ImageSet:
-        """Return prepared pictures of :meth:`unmasked` with the masks that are wanted."""
+    def masked(
+        self,
+        images: ImageSet,
+        progress: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, total: steps,
+    ) -> ImageSet:
+        """Return prepared pictures of :meth:`unmasked` with the masks that are wanted, made with ``progress``."""
         if self.masker is not None:
-            return apply_masker(images, self.masker)
+            return apply_masker(images, self.masker, progress)
         if self.mask == NO_MASK:
             return images.with_masks(None, None, "none", "masks were switched off by --mask none")
         return images

@@ -45,7 +45,7 @@ def _zip_reader(root: Folder, stems: Sequence[str]) -> tuple[MaskReader, str]:
         stem = stems[index]
         if stem not in archive.members:
             raise DataError(
-                f"{root.path_of('face_masks.zip')} has no mask for picture {stem}; use --mask none without it"
+                f"{root.path_of('face_masks.zip')} has no mask for picture {stem}; use --mask faceparser, or none"
             )
         return decode_mask(archive.read(stem), archive.path_of(stem))
 
@@ -58,7 +58,7 @@ def _folder_reader(folder: Folder, stems: Sequence[str]) -> tuple[MaskReader, st
 
     def read(index: int) -> NDArray[np.bool_]:
         if names[index] not in there:
-            raise DataError(f"no mask {folder.path_of(names[index])}; use --mask none without it")
+            raise DataError(f"no mask {folder.path_of(names[index])}; use --mask faceparser, or none")
         return decode_mask(folder.read(names[index]), folder.path_of(names[index]))
 
     found = iter(folder.fingerprints([name for name in names if name in there]))
@@ -81,7 +81,7 @@ def _hq_reader(folder: Folder, stems: Sequence[str]) -> tuple[MaskReader, str]:
         number = int(stems[index]) if stems[index].isdecimal() else -1
         found = [parts[number, part] for part in HQ_FACE_PARTS if (number, part) in parts]
         if not found:
-            raise DataError(f"{folder} has no part masks for picture {stems[index]}; use --mask none without")
+            raise DataError(f"{folder} has no part masks for picture {stems[index]}; use --mask faceparser, or none")
         masks = [decode_mask(inner.read(name), inner.path_of(name)) for inner, name in found]
         return np.asarray(np.logical_or.reduce(masks), np.bool_)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from facebench.data.choose import DataOptions
 from facebench.data.set_recipe import ANNOTATION, NO_MASK
 from facebench.errors import DataError
+from facebench.masks.spec import masker_named
 
 if TYPE_CHECKING:
     from facebench.data.imageset import ImageSet
@@ -30,7 +31,7 @@ def published_options(image_set: Mapping[str, Any], data: str | None, registry: 
         crop=str(preprocessing["crop"]),
         size=int(preprocessing["size"]),
         filter=str(preprocessing["filter"]),
-        mask=masker if masker in (ANNOTATION, NO_MASK) else masker.rpartition(" ")[0],
+        mask=masker if masker in (ANNOTATION, NO_MASK) else masker_named(masker),
         limit=int(image_set["pictures"]),
     )
 
@@ -77,6 +78,9 @@ def _difference(run: Run, images: ImageSet) -> str:
     for position, name in enumerate(images.ids):
         if names.get(position, name) != name:
             return f"picture {position} is {name}, in the run {names[position]}"
+    masker = str(published.get("masker") or NO_MASK)
+    if images.masks is not None and masker not in (NO_MASK, images.masker):
+        return f"its face masks are by '{images.masker}', the run's by '{masker}'; install what brings those"
     return (
         f"the same pictures by name, but pixels or face masks differ (digest {images.digest[:12]}, the run's "
         f"{str(published['digest'])[:12]}); get the original files again"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from facebench.analysis.summary import RANKED_BY
 from facebench.errors import FacebenchError
@@ -152,6 +153,7 @@ def _values(run: Run) -> Iterator[str]:
             yield f"records: {_rows_text(wrong)} {what}, first {_place(records, wrong)}"
     metrics: dict[str, Any] = run.manifest["metrics"]
     ranked = RANKED_BY if RANKED_BY in metrics else next((name for name in records.columns if name in metrics), None)
+    faceless = _faceless(records)
     for name, about in metrics.items():
         if name not in records.columns:
             continue
@@ -159,7 +161,7 @@ def _values(run: Run) -> Iterator[str]:
         endless = ok & np.isinf(values)
         if endless.any():
             yield f"records: {_rows_text(endless)} have an infinite {name}, first {_place(records, endless)}"
-        missing = ok & np.isnan(values)
+        missing = ok & np.isnan(values) & ~faceless
         if (limit := pictures_limit(about)) is not None:
             missing &= records["position"] < limit
             beyond = ~np.isnan(values) & (records["position"] >= limit)
@@ -182,6 +184,14 @@ def _values(run: Run) -> Iterator[str]:
 def _rows_text(chosen: pd.Series) -> str:
     number = int(chosen.sum())
     return "1 row" if number == 1 else f"{number:,} rows"
+
+
+def _faceless(records: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows are of the face of a picture in which none was found, (rows,): no metric has a value there."""
+    pixels = [name for name in ("L1", "L2", "PSNR") if name in records.columns]
+    if not pixels:
+        return np.zeros(len(records), np.bool_)
+    return np.asarray((records["mask"] == "face") & records[pixels].isna().all(axis=1), np.bool_)
 
 
 def _place(records: pd.DataFrame, chosen: pd.Series) -> str:
