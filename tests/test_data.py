@@ -14,8 +14,9 @@ import pytest
 from facebench.data import celeba
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
 from facebench.data.facts import picture_facts
-from facebench.data.imageset import ImageSet, prepare
+from facebench.data.imageset import ImageSet
 from facebench.data.pose import face_size, yaw
+from facebench.data.preparation import prepare
 from facebench.data.preprocess import Preprocessing
 from facebench.data.source import PictureSource
 from facebench.engines import serial_engine

@@ -13,9 +13,10 @@ import pytest
 
 from facebench.child import Isolation
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
-from facebench.data.imageset import ImageSet, prepare
+from facebench.data.imageset import ImageSet
 from facebench.data.named import Place
 from facebench.data.parts import part_reader
+from facebench.data.preparation import prepare
 from facebench.data.preprocess import Preprocessing
 from facebench.data.set_recipe import SetRecipe
 from facebench.data.source import PictureSource

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from facebench import CodecError, SettingError, UnsupportedSize, WeightsError
 from facebench.data import samples
-from facebench.data.imageset import prepare
+from facebench.data.preparation import prepare
 from facebench.data.preprocess import Preprocessing
 from facebench.testing.pictures import faces, plain
 

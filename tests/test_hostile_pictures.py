@@ -22,7 +22,8 @@ from PIL import Image, ImageOps
 
 from facebench.cli import main
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
-from facebench.data.imageset import ImageSet, prepare
+from facebench.data.imageset import ImageSet
+from facebench.data.preparation import prepare
 from facebench.data.preprocess import FILTERS, Preprocessing
 from facebench.data.source import MAX_PIXELS, PictureSource, decode_mask, decode_picture
 from facebench.errors import DataError

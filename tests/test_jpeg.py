@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from drawn_pictures import smooth_picture
 from facebench_codecs.jpeg_tables import QUALITIES, code_lengths, load_tables, shipped_tables
 from numpy.typing import NDArray
 from PIL import Image
@@ -41,16 +42,6 @@ def faces(celeba_dir: Path) -> NDArray[np.uint8]:
 def codec(registry: Registry, text: str, size: tuple[int, int] = (64, 64)) -> Codec:
     (point,) = parse_points(text, registry)
     return make_codec(registry.codec(point.codec), point, size)
-
-
-def smooth_picture(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
-    """A picture with structure at several scales, more like a photograph than noise is."""
-    rng = np.random.default_rng(seed)
-    total = np.zeros((*size, 3), np.float32)
-    for cells in (2, 5, 11, 23):
-        coarse = rng.normal(size=(cells, cells, 3)).astype(np.float32) * 120 / cells
-        total += cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
-    return np.clip(total + 128, 0, 255).astype(np.uint8)
 
 
 def pictures(size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:

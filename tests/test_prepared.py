@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from facebench import WholeSet
 from facebench.cli import main
 from facebench.data.choose import DataOptions, choose_source, prepare_chosen
-from facebench.data.imageset import ImageSet, prepare
+from facebench.data.imageset import ImageSet
+from facebench.data.preparation import prepare
 from facebench.data.prepared import DamagedArray, RowsFile, checked_rows, map_rows, prepared_rows, save_rows
 from facebench.data.preprocess import Preprocessing
 from facebench.data.source import PictureSource

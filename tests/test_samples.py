@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from facebench.data import celeba, samples
-from facebench.data.imageset import ImageSet, prepare
+from facebench.data.imageset import ImageSet
+from facebench.data.preparation import prepare
 from facebench.data.preprocess import Preprocessing
 from facebench.data.samples.generator import GeneratorRecipe, GeneratorTraining
 from facebench.data.samples.resemblance import Distances, TrainingFaces, mean_jpeg_bytes

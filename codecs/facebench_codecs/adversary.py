@@ -10,16 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
-from facebench import SettingError
-from facebench_codecs.recipe import Recipe
-
-CROSS_ENTROPY, HINGE = "cross-entropy", "hinge"
-
-
-def check_adversarial_loss(recipe: Recipe) -> None:
-    """Raise :class:`facebench.SettingError` if the recipe's adversarial loss is none."""
-    if recipe.adversarial_loss not in (CROSS_ENTROPY, HINGE):
-        raise SettingError(f"recipe: no adversarial loss '{recipe.adversarial_loss}': use {CROSS_ENTROPY} or {HINGE}")
+from facebench_codecs.recipe import HINGE, Recipe
 
 
 def discriminator_loss(recipe: Recipe, logits: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from facebench_codecs.entropy import (
     Quantiles,
     StaticCoder,
     Table,
+    check_length,
     frequencies_of,
     open_payload,
     shortest_payload,
@@ -156,13 +157,10 @@ class MixtureCoding(Coding[Autoencoder]):
 
     def symbols(self, latent: NDArray[np.float32]) -> NDArray[np.int32]:
         near = rounded(latent, self._steps)
-        rows = [np.concatenate([[k], coder.clamp(near)]).astype(np.int32) for k, coder in self._numbered()]
+        rows = [np.concatenate([[k], coder.clamp(near)]).astype(np.int32) for k, coder in enumerate(self._components)]
         # What a component cannot code it clamps: that must not make it the cheapest.
         lost = [float(np.abs(row[1:] - near).sum()) for row in rows]
         return min(zip(lost, map(self.ideal_bits, rows), rows, strict=True), key=lambda found: found[:2])[2]
-
-    def _numbered(self) -> list[tuple[int, StaticCoder]]:
-        return list(enumerate(self._components))
 
     def latents(self, symbols: NDArray[np.int32]) -> NDArray[np.float32]:
         return symbols[:, 1:].astype(np.float32) * self._steps
@@ -174,7 +172,7 @@ class MixtureCoding(Coding[Autoencoder]):
         return shortest_payload(encoder)
 
     def decode(self, payload: bytes) -> NDArray[np.int32]:
-        self._components[0].check_length(payload)
+        check_length(payload, self._components[0].dimensions)
         decoder = open_payload(payload)
         choice = self._choice.read(decoder)
         return np.concatenate([choice, self._components[choice[0]].read(decoder)])
@@ -197,15 +195,11 @@ class ContextCoding(Coding[Autoencoder]):
     def fit(cls, model: Autoencoder, sets: Sequence[NDArray[np.uint8]], device: str) -> dict[str, NDArray[Any]]:
         assert model.quantiser is not None
         stages, codes, _ = model.quantiser.codebooks.shape
-        rows = []
-        with torch.inference_mode():
-            for images in sets:
-                for start in range(0, len(images), 256):
-                    values, _ = model.posterior(pictures_to_tensor(images[start : start + 256], device))
-                    rows.append(model.quantiser.indices(values, stages).cpu().numpy())
-        indices = np.concatenate(rows)  # (N, stages, places)
+        books = model.quantiser.codebooks.cpu().numpy()
+        means, _ = latent_statistics(model, sets, device)
+        indices = _nearest(books, means)
         places = indices.shape[2]
-        groups = np.stack([_groups_of(book) for book in model.quantiser.codebooks.cpu().numpy()])
+        groups = np.stack([_groups_of(book) for book in books])
         side = math.isqrt(places)
         tables = np.zeros((stages, places, _GROUPS + 1, codes), np.uint16)
         for stage in range(stages):
@@ -241,13 +235,7 @@ class ContextCoding(Coding[Autoencoder]):
         self._bits = -np.log2(self._probabilities.astype(np.float64))
 
     def symbols(self, latent: NDArray[np.float32]) -> NDArray[np.int32]:
-        left = latent.reshape(len(self._books[0, 0]), -1).T.copy()
-        found = []
-        for book in self._books[: self._stages]:
-            chosen = ((book**2).sum(1) - 2 * left @ book.T).argmin(1)
-            left -= book[chosen]
-            found.append(chosen)
-        return np.concatenate(found).astype(np.int32)
+        return _nearest(self._books[: self._stages], latent[None]).reshape(-1).astype(np.int32)
 
     def latents(self, symbols: NDArray[np.int32]) -> NDArray[np.float32]:
         indices = symbols.reshape(len(symbols), self._stages, -1)
@@ -265,8 +253,7 @@ class ContextCoding(Coding[Autoencoder]):
         return shortest_payload(encoder)
 
     def decode(self, payload: bytes) -> NDArray[np.int32]:
-        if len(payload) > 4 * self._stages * self._side**2 + 16:
-            raise CodecError(f"payload of {len(payload)} bytes is too long for {self._stages} stages")
+        check_length(payload, self._stages * self._side**2)
         decoder = open_payload(payload)
         indices = np.zeros((1, self._stages, self._side**2), np.int64)
         for stage, places in self._runs():
@@ -302,6 +289,17 @@ _GROUPS = 8
 #: What is known beforehand counts as so many codes seen: each code's own share, and the place's table.
 _PRIOR_OF_ALL, _PRIOR_OF_PLACE = 0.1, 100.0
 _SHARES_SUM = 1 << 15
+
+
+def _nearest(books: NDArray[np.float32], latents: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the codes of (N, D) latents, (N, stages, places): each stage codes what the stages before have left."""
+    left = latents.reshape(len(latents), books.shape[2], -1).transpose(0, 2, 1).copy()
+    found = []
+    for book in books:
+        chosen = ((book**2).sum(1) - 2 * left @ book.T).argmin(2)
+        left -= book[chosen]
+        found.append(chosen)
+    return np.stack(found, 1)
 
 
 def _context(

@@ -80,7 +80,7 @@ class ConditionalPrior:
     def __init__(self, groups: Sequence[Group], tensors: Mapping[str, NDArray[Any]], step: float) -> None:
         """Raises KeyError or ValueError if ``tensors`` are not those of such groups."""
         self._groups = groups
-        self._dimensions = groups[-1].values.stop
+        self.dimensions = groups[-1].values.stop
         self._step = max(1, round(step * FIXED_POINT))
         # The nearest in proportion.
         nearest = min(range(len(FITTED_STEPS)), key=lambda n: max(FITTED_STEPS[n] / step, step / FITTED_STEPS[n]))
@@ -88,7 +88,7 @@ class ConditionalPrior:
         contexts = _unpacked(groups, tensors)[nearest]
         self._weights = [weights.astype(np.int64) for weights in contexts.weights]
         self._thresholds = contexts.thresholds.astype(np.int64)
-        quantiles = Quantiles.unpack(tensors, self._dimensions)
+        quantiles = Quantiles.unpack(tensors, self.dimensions)
         tables = [
             _of_one_alphabet([table_of(positions, min(max(1, unit), MAX_UNIT), self._step) for unit in units])
             for positions, units in zip(
@@ -99,18 +99,13 @@ class ConditionalPrior:
         ]
         self._highest = np.array([rows.shape[1] // 2 for rows in tables], np.int32)
         self._blocks = [
-            _block(members, tables) for members, _ in _parts(groups, np.zeros((1, self._dimensions), np.int32))
+            _block(members, tables) for members, _ in _parts(groups, np.zeros((1, self.dimensions), np.int32))
         ]
 
     def clamp(self, symbols: NDArray[np.int32], first: int = 0) -> NDArray[np.int32]:
         """Return ``symbols``, (..., n), those from dimension ``first`` on, limited to what the tables can code."""
         highest = self._highest[first : first + symbols.shape[-1]]
         return np.clip(symbols, -highest, highest)
-
-    def check_length(self, payload: bytes) -> None:
-        """Raise CodecError if ``payload`` is longer than any that these tables make."""
-        if len(payload) > 4 * self._dimensions + 16:
-            raise CodecError(f"payload of {len(payload)} bytes is too long for {self._dimensions} coefficients")
 
     def write(self, encoder: constriction.stream.queue.RangeEncoder, symbols: NDArray[np.int32]) -> None:
         """Append one vector of D symbols, all within the tables, to what ``encoder`` holds."""
@@ -119,7 +114,7 @@ class ConditionalPrior:
 
     def read(self, decoder: constriction.stream.queue.RangeDecoder) -> NDArray[np.int32]:
         """Return the next (D,) symbols of ``decoder``; raises CodecError where the payload ends in none."""
-        symbols = np.zeros(self._dimensions, np.int32)
+        symbols = np.zeros(self.dimensions, np.int32)
         for members, highest, rows in self._coded(symbols):
             try:
                 symbols[members] = decoder.decode(FAMILY, rows) - highest

@@ -119,13 +119,8 @@ class StaticCoder:
 
     def decode(self, payload: bytes) -> NDArray[np.int32]:
         """Return the (D,) symbols of ``payload``; raises CodecError if it is empty or cannot be one."""
-        self.check_length(payload)
+        check_length(payload, self.dimensions)
         return self.read(open_payload(payload))
-
-    def check_length(self, payload: bytes) -> None:
-        """Raise CodecError if ``payload`` is longer than any that these tables make."""
-        if len(payload) > 4 * self.dimensions + 16:
-            raise CodecError(f"payload of {len(payload)} bytes is too long for {self.dimensions} coefficients")
 
     def write(self, encoder: constriction.stream.queue.RangeEncoder, symbols: NDArray[np.int32]) -> None:
         """Append one vector of D symbols, all within the tables, to what ``encoder`` holds."""
@@ -158,6 +153,12 @@ class StaticCoder:
             if bits_left is not None and spent > bits_left:
                 break
         return symbols
+
+
+def check_length(payload: bytes, symbols: int) -> None:
+    """Raise CodecError if ``payload`` is longer than any that tables make of so many symbols."""
+    if len(payload) > 4 * symbols + 16:
+        raise CodecError(f"payload of {len(payload)} bytes is too long for {symbols} coefficients")
 
 
 def open_payload(payload: bytes) -> constriction.stream.queue.RangeDecoder:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facebench_codecs.coding import Coding, Tensors, latent_statistics, noise_of, rounded
 from facebench_codecs.conditional import ConditionalPrior
-from facebench_codecs.entropy import open_payload, shortest_payload
+from facebench_codecs.entropy import check_length, open_payload, shortest_payload
 from facebench_codecs.hierarchical import HierarchicalAutoencoder, latent_groups
 from facebench_codecs.recipe import Recipe
 
@@ -67,7 +67,7 @@ class HierarchicalCoding(Coding[HierarchicalAutoencoder]):
         return shortest_payload(encoder)
 
     def decode(self, payload: bytes) -> NDArray[np.int32]:
-        self._prior.check_length(payload)
+        check_length(payload, self._prior.dimensions)
         return self._prior.read(open_payload(payload))
 
     def ideal_bits(self, symbols: NDArray[np.int32]) -> float:

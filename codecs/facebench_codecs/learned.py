@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from facebench import Codec, CodecError, SettingError, TrainingJob, UnsupportedSize, WeightsError, kept_weights_dir
-from facebench_codecs.adversary import check_adversarial_loss
 from facebench_codecs.build import build_model, coding_of
 from facebench_codecs.checkpoint import make_room
 from facebench_codecs.losses import named_loss
@@ -119,40 +118,6 @@ class Cvae(LearnedCodec):
     name = "cvae"
 
 
-class CvaeMask(LearnedCodec):
-    """The student paper's convolutional VAE, trained over face pixels."""
-
-    name = "cvae-mask"
-
-
-class Maskvae(LearnedCodec):
-    """A VAE of Toledo & Antonelo 2021: hypothesis 1 to 10 is the row of their table 2."""
-
-    name = "maskvae"
-
-    def __init__(self, size: tuple[int, int], *, hypothesis: int, step: float, latent: str, weights: str) -> None:
-        """``weights`` is "shipped", or the path of a file, which then says what was trained."""
-        super().__init__(size, step=step, latent=latent, weights=f"h{hypothesis}" if weights == "shipped" else weights)
-
-
-class Vqvae(LearnedCodec):
-    """A VQ-VAE (van den Oord et al. 2017) with a residual quantiser; the payload holds the codes of some stages."""
-
-    name = "vqvae"
-
-    def __init__(self, size: tuple[int, int], *, stages: int, weights: str) -> None:
-        super().__init__(size, step=stages, latent="quantised", weights=weights)
-
-
-class Gmmvae(LearnedCodec):
-    """A VAE with a mixture of Gaussians for a prior, after Qian et al. 2019 (AF-VAE)."""
-
-    name = "gmmvae"
-
-    def __init__(self, size: tuple[int, int], *, step: float, weights: str) -> None:
-        super().__init__(size, step=step, latent="quantised", weights=weights)
-
-
 class Nvae(LearnedCodec):
     """A VAE whose latent comes in groups from coarse to fine, after Vahdat & Kautz 2020 (NVAE)."""
 
@@ -160,12 +125,6 @@ class Nvae(LearnedCodec):
 
     def __init__(self, size: tuple[int, int], *, step: float, weights: str) -> None:
         super().__init__(size, step=step, latent="quantised", weights=weights)
-
-
-class DcganMask(LearnedCodec):
-    """The student paper's DCGAN autoencoder, its reconstruction loss over face pixels."""
-
-    name = "dcgan-mask"
 
 
 class Dcgan(LearnedCodec):
@@ -228,7 +187,6 @@ def train_learned(job: TrainingJob) -> Path:
         recipe = replace(recipe, epochs=job.epochs, steps=None)
     side = job.train.size[0]
     coding = coding_of(recipe)
-    check_adversarial_loss(recipe)
     try:
         with torch.device("meta"):
             build_model(recipe, side)

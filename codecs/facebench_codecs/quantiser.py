@@ -52,23 +52,6 @@ class ResidualQuantiser(nn.Module):
         passed = vectors + (found - vectors).detach()
         return passed.reshape(count, *latents.shape[2:], channels).permute(0, 3, 1, 2), lost
 
-    def indices(self, latents: Tensor, stages: int) -> Tensor:
-        """Return the codes of (N, C, L, L) ``latents`` in the first ``stages`` stages, (N, stages, L * L) int64."""
-        count, channels = latents.shape[:2]
-        left = latents.permute(0, 2, 3, 1).reshape(-1, channels)
-        found = []
-        for stage in range(stages):
-            chosen = self._nearest(left, stage)
-            left = left - self.codebooks[stage][chosen]
-            found.append(chosen.reshape(count, -1))
-        return torch.stack(found, 1)
-
-    def vectors(self, indices: Tensor, side: int) -> Tensor:
-        """Return the (N, C, L, L) latents that ``indices``, (N, stages, L * L), stand for."""
-        total = sum(self.codebooks[stage][indices[:, stage]] for stage in range(indices.shape[1]))
-        assert isinstance(total, Tensor)
-        return total.permute(0, 2, 1).reshape(len(indices), -1, side, side)
-
     def _nearest(self, vectors: Tensor, stage: int) -> Tensor:
         book = self.codebooks[stage]
         return (book.square().sum(1) - 2 * vectors @ book.T).argmin(1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from facebench import SettingError
 
+CROSS_ENTROPY, HINGE = "cross-entropy", "hinge"
 #: What training does with face masks.
 MASKS = ("none", "face", "pasted")
 #: The backbone whose latent comes in groups (:mod:`facebench_codecs.hierarchical`), and their prior.
@@ -71,7 +72,7 @@ class Recipe:
     mask_decoder_width: int = 0
     steps: int | None = None
     clip_norm: float | None = None
-    adversarial_loss: str = "cross-entropy"
+    adversarial_loss: str = CROSS_ENTROPY
     adversarial_weight: float = 1.0
     discriminator_rate: float | None = None
     discriminator_steps: int = 1
@@ -100,6 +101,9 @@ class Recipe:
             )
         if (self.prior == "mixture") != (self.components > 0):
             raise SettingError("recipe: components are those of a mixture")
+        if self.adversarial_loss not in (CROSS_ENTROPY, HINGE):
+            known = f"{CROSS_ENTROPY} or {HINGE}"
+            raise SettingError(f"recipe: no adversarial loss '{self.adversarial_loss}': use {known}")
         if self.epochs is not None and self.steps is not None:
             raise SettingError("recipe: name epochs or steps, not both")
 

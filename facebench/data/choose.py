@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facebench.data.imageset import ImageSet, prepare
+from facebench.data.imageset import ImageSet
 from facebench.data.named import named_set
 from facebench.data.parts import part_reader
+from facebench.data.preparation import prepare
 from facebench.data.preprocess import DEFAULT_FILTER, DEFAULT_SIZE, Preprocessing
 from facebench.data.set_recipe import ANNOTATION, AUTO, NO_MASK, SetRecipe
 from facebench.data.source import PictureSource

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from facebench.child import ChildKilled, Isolation
-from facebench.data.imageset import Arrays, PreparedPart, ReadPart, cannot_write, prepare_part
+from facebench.data.preparation import Arrays, PreparedPart, ReadPart, cannot_write, prepare_part
 from facebench.data.set_recipe import SetRecipe, opened
 from facebench.data.source import PictureSource
 from facebench.errors import DataError

@@ -11,7 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from facebench.data.imageset import ImageSet, prepare
+from facebench.data.imageset import ImageSet
+from facebench.data.preparation import prepare
 from facebench.data.prepared import remove_prepared
 from facebench.data.set_recipe import SetRecipe, opened
 from facebench.data.source import PictureSource

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facebench.data import celeba, samples
-from facebench.data.imageset import ImageSet, prepare
+from facebench.data.imageset import ImageSet
+from facebench.data.preparation import prepare
 from facebench.data.preprocess import Preprocessing
 from facebench.data.samples.resemblance import PERCENTILES, TrainingFaces, mean_jpeg_bytes
 from facebench.data.samples.selection import SelectionRules, choose, clean_mask, without_strands
