@@ -14,7 +14,7 @@ from facebench.codec import Codec, CodecSpec, SettingValue
 from facebench.errors import CodecError, UnsupportedSize
 
 #: Raise when the ladder of settings or the way of choosing changes.
-VERSION = 2
+VERSION = 3
 #: Sides of the coded picture as shares of the picture's own, with and without downscaling.
 FULL_SIZE = (1.0,)
 SHARES = (1.0, 0.75, 0.5, 0.25)
@@ -71,7 +71,7 @@ class BudgetCodec(Codec):
     one whose decoded picture has the smallest squared error is taken. The payload starts with one byte that names
     setting and share, if there is a choice; it is part of the budget. A picture that fits nowhere gets the smallest
     payload that was tried: the harness sees that it is over budget. A codec with a ``budget_setting`` of its own is
-    given the budget there.
+    given there what the first byte leaves of the budget.
     """
 
     def __init__(
@@ -95,13 +95,14 @@ class BudgetCodec(Codec):
             self._values: tuple[SettingValue | None, ...] = (None,)
         else:
             self._values = ladder(spec, shares)
+        # What downscales has two shares at least, or is refused below.
+        self._header = downscale or len(self._values) > 1
         plain = self._codec(_Rung(self._values[0], 1.0))
         self.weights_bytes, self.weights_digest = plain.weights_bytes, plain.weights_digest
         self.trained_on = plain.trained_on
         self._shares = [share for share in shares if share == 1 or self._works_at(share)]
         if downscale and len(self._shares) == 1:
             raise UnsupportedSize(f"{spec.name} takes no picture smaller than {size[1]}x{size[0]}")
-        self._header = len(self._shares) * len(self._values) > 1
 
     def encode(self, image: NDArray[np.uint8]) -> bytes:
         """Return the payload of ``image``, (height, width, 3) uint8 RGB."""
@@ -159,7 +160,8 @@ class BudgetCodec(Codec):
             return self._instances[rung]
         changed: dict[str, SettingValue] = {}
         if self._spec.budget_setting:
-            changed[self._spec.budget_setting] = self._budget
+            # Not 0, which may mean no limit; nothing fits into that anyway.
+            changed[self._spec.budget_setting] = max(self._budget - int(self._header), 1)
         elif self._spec.rate_setting and rung.value is not None:
             changed[self._spec.rate_setting] = rung.value
         codec = self._make(changed, self._coded_size(rung.share))

@@ -180,6 +180,20 @@ def test_facet_keeps_budgets_by_itself(registry: Registry) -> None:
     assert codec.encode(picture) == made("facet:bytes=64", registry, (64, 64)).encode(picture)
 
 
+def test_a_codec_that_keeps_budgets_by_itself_is_told_of_the_byte_that_names_the_share(
+    registry: Registry, images: ImageSet
+) -> None:
+    for budget in (2, 64):
+        payloads = made(f"liar@{budget}B+downscale", registry).encode_batch(images.images[1:])
+        assert {len(payload) for payload in payloads} == {budget}
+    assert {len(payload) for payload in made("liar@64B", registry).encode_batch(images.images[1:])} == {64}
+
+
+def test_a_budget_of_the_first_byte_alone_is_exceeded_not_unlimited(registry: Registry) -> None:
+    payload = made("facet@1B+downscale", registry, (128, 128)).encode(np.full((128, 128, 3), 90, np.uint8))
+    assert 1 < len(payload) < 12
+
+
 @pytest.mark.parametrize("text", ["jpeg@600B", "jpeg:headerless=true@60B+downscale"])
 def test_damaged_payloads_give_an_error_or_a_picture(text: str, registry: Registry, images: ImageSet) -> None:
     codec = made(text, registry)
