@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -135,6 +135,13 @@ class Codec(ABC):
     def decode_batch(self, payloads: Sequence[bytes]) -> Sequence[Image]:
         """Return the pictures of ``payloads``; the same as one by one, to within one grey level."""
         return [self.decode(payload) for payload in payloads]
+
+    def training_card(self) -> Mapping[str, Any] | None:
+        """Return how the weights were trained, as the card beside their file tells, or None where nothing tells it.
+
+        Reports show its ``recipe``, ``seed``, ``steps``, ``seconds``, ``stopped`` and ``curve`` (``steps``, ``valid``).
+        """
+        return None
 
     def use_device(self, device: str) -> None:
         """Move the codec to a torch device ("cpu", "cuda"); a codec that has no use for one ignores it."""

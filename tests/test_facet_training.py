@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from facebench_codecs.facet import recogniser, training
+from facebench_codecs import recogniser
+from facebench_codecs.facet import training
 from facebench_codecs.facet.codec import Facet
 from facebench_codecs.facet.network import Shape
 from facebench_codecs.facet.recipe import FacetRecipe, named_recipe

@@ -23,7 +23,9 @@ from torch.distributions import Normal, kl_divergence
 
 from facebench import CodecError, TrainingJob, WeightsError
 
-RECIPE = replace(named_recipe("nvae-flat"), widths=(8, 12), latent_channels=4, finer_channels=(2, 2))
+RECIPE = replace(
+    named_recipe("nvae-flat"), widths=(8, 12), latent_channels=4, finer_channels=(2, 2), steps=None, decay="constant"
+)
 GROUPS = [Group(0, 3, 4), Group(48, 2, 8), Group(176, 1, 16)]
 
 

@@ -107,8 +107,10 @@ def test_all_shipped_weights_together_stay_below_80_mb() -> None:
 
 
 def test_a_wrong_name_or_size_says_what_to_do() -> None:
-    with pytest.raises(WeightsError, match="flat, paper"):
+    with pytest.raises(WeightsError, match="use flat, paper or the path of"):
         make("cvae:weights=papre")
+    with pytest.raises(WeightsError, match="facebench train dcgan --recipe discriminator-slow"):
+        make("dcgan:weights=discriminator-slow")
     with pytest.raises(UnsupportedSize, match="facebench train cvae --size 32"):
         make("cvae", (32, 32))
 

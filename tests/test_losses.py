@@ -7,6 +7,7 @@ import pytest
 import torch
 from facebench_codecs.losses import TERMS, named_loss
 from pytorch_msssim import ms_ssim, ssim
+from scipy.spatial.distance import cosine
 from skimage.metrics import structural_similarity
 
 from facebench import SettingError
@@ -116,3 +117,28 @@ def test_terms_are_weighted_and_summed() -> None:
 def test_what_is_no_loss_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="write a sum such as"):
         named_loss(text)
+
+
+def test_perceptual_is_the_mean_cosine_distance_of_features() -> None:
+    picture, other = pictures(16)
+    masks = torch.zeros(4, 16, 16)
+    masks[:, 4:12, :8] = 1
+    weights = torch.randn(5, 3, 1, 1, generator=torch.Generator().manual_seed(1))
+
+    def features(values: torch.Tensor) -> list[torch.Tensor]:
+        fine = torch.nn.functional.conv2d(values - 0.5, weights)
+        return [fine, 7 * torch.nn.functional.avg_pool2d(fine, 4)]
+
+    def wanted(inside: slice, across: slice, block: int) -> float:
+        means = []
+        for one, theirs in zip(features(picture), features(other), strict=True):
+            rows = slice(inside.start * one.shape[2] // block, inside.stop * one.shape[2] // block)
+            columns = slice(across.start * one.shape[3] // block, across.stop * one.shape[3] // block)
+            ours, others = (f[:, :, rows, columns].permute(0, 2, 3, 1).reshape(-1, 5).numpy() for f in (one, theirs))
+            means.append(np.mean([2 * cosine(a, b) for a, b in zip(ours, others, strict=True)]))
+        return float(np.mean(means))
+
+    loss = named_loss("2*perceptual", features)
+    assert float(loss(other, picture)) == pytest.approx(2 * wanted(slice(0, 16), slice(0, 16), 16), rel=1e-4)
+    assert float(loss(other, picture, masks)) == pytest.approx(2 * wanted(slice(4, 12), slice(0, 8), 16), rel=1e-4)
+    assert float(loss(picture, picture)) == pytest.approx(0, abs=1e-6)

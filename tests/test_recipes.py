@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import cv2
@@ -12,12 +14,14 @@ import facebench_codecs
 import numpy as np
 import pytest
 import torch
-from facebench_codecs import learned
+from facebench_codecs import learned, recogniser
 from facebench_codecs.adversary import discriminator_loss
 from facebench_codecs.build import build_model, coding_of
+from facebench_codecs.features import features_for
 from facebench_codecs.learned import Cvae, train_learned
 from facebench_codecs.losses import named_loss
 from facebench_codecs.networks import Autoencoder, Discriminator, MixturePrior
+from facebench_codecs.parallel import Processes
 from facebench_codecs.recipe import Recipe, named_recipe
 from numpy.typing import NDArray
 
@@ -25,7 +29,7 @@ from facebench import SettingError, TrainingJob, WeightsError
 
 RECIPES = sorted(file.stem for file in (Path(facebench_codecs.__file__).parent / "recipes").glob("*.json"))
 SMALL = replace(
-    named_recipe("cvae-flat"), widths=(8, 12), latent_channels=4, kl_weight=1e-3, epochs=2, batch_size=40, mirror=True
+    named_recipe("cvae-paper"), widths=(8, 12), latent_channels=4, kl_weight=1e-3, epochs=2, batch_size=40, mirror=True
 )
 POOLED = replace(SMALL, backbone="pooled", latent_side=1, widths=(8, 8, 12), latent_channels=24)
 COMBINATIONS = {
@@ -41,6 +45,9 @@ COMBINATIONS = {
     "hinge": replace(
         SMALL, discriminator_widths=(6, 8), adversarial_loss="hinge", spectral_norm=True, discriminator_steps=2
     ),
+    "masked-adversary": replace(SMALL, discriminator_widths=(6, 8), mask="face"),
+    "features": replace(SMALL, loss="l1+perceptual", features="recogniser"),
+    "cosine": replace(SMALL, decay="cosine"),
     "smoothed": replace(
         SMALL, discriminator_widths=(6, 8), label_smoothing=0.1, discriminator_rate=4e-3, adversarial_weight=0.5
     ),
@@ -52,7 +59,7 @@ class Discs:
     images: NDArray[np.uint8]
     masks: NDArray[np.bool_] | None
     digest: str
-    identities: None = None
+    identities: tuple[str, ...] | None = None
     size: tuple[int, int] = (16, 16)
 
     def __len__(self) -> int:
@@ -69,7 +76,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
         cv2.circle(mask, tuple(int(v) for v in rng.integers(6, 10, 2)), int(rng.integers(3, 6)), 1, -1)
         picture[mask > 0] = rng.integers(100, 256, 3)
     train, valid = (
-        Discs(pictures[rows], masks[rows] > 0, name)
+        Discs(pictures[rows], masks[rows] > 0, name, tuple(f"person {n % 10}" for n in range(120)[rows]))
         for name, rows in (("train", slice(0, 100)), ("valid", slice(100, 120)))
     )
     told: dict[str, Any] = {"image_set": "discs", "split": "all", "data_digest": "train", "pictures": []}
@@ -78,6 +85,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
 
 def trained(job: TrainingJob, recipe: Recipe, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Path:
     monkeypatch.setattr(learned, "named_recipe", lambda name: recipe)
+    monkeypatch.setattr(recogniser, "_STEPS", 2)
     return train_learned(replace(job, out=out, **changes))
 
 
@@ -134,7 +142,7 @@ def test_a_combination_trains_and_its_payloads_decode(
     assert np.mean([len(p) for p in finer.encode_batch(images)]) > np.mean([len(p) for p in payloads])
 
 
-@pytest.mark.parametrize("name", ["mask-decoder", "mixture", "groups", "vectors", "hinge"])
+@pytest.mark.parametrize("name", ["mask-decoder", "mixture", "groups", "vectors", "hinge", "features", "cosine"])
 def test_a_resumed_run_takes_the_same_steps(
     name: str, faces: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +191,90 @@ def test_masks_that_are_needed_and_missing_are_one_line(
         trained(small_job, COMBINATIONS["face"], tmp_path / "w.safetensors", monkeypatch)
 
 
+def test_a_discriminator_of_faces_alone_tells_nothing_where_there_is_no_face(
+    faces: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(faces.train, Discs) and isinstance(faces.valid, Discs)
+    faceless = [replace(part, masks=np.zeros_like(part.masks)) for part in (faces.train, faces.valid)]
+    job = replace(faces, train=faceless[0], valid=faceless[1])
+    path = trained(job, COMBINATIONS["masked-adversary"], tmp_path / "w.safetensors", monkeypatch)
+    curve = json.loads(path.with_suffix(".json").read_text())["curve"]
+    assert curve["accuracy"] == [0.5] * len(curve["accuracy"])  # it was shown the same pictures twice
+
+
+def test_features_of_people_need_people(
+    small_job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingError, match="pictures whose identities are known"):
+        trained(small_job, COMBINATIONS["features"], tmp_path / "w.safetensors", monkeypatch)
+
+
+def test_features_of_vgg19_are_those_after_its_first_layers_of_three_sizes(
+    faces: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a stand-in for torchvision: layers of VGG-19's kind, whose weights were not downloaded."""
+    made_of: list[torch.nn.Module] = []
+    before = 3
+    for width in (4, 4, "M", 6, 6, "M", 8, 8):  # VGG-19 with fewer channels
+        if width == "M":
+            made_of.append(torch.nn.MaxPool2d(2))
+        else:
+            assert isinstance(width, int)
+            made_of += [torch.nn.Conv2d(before, width, 3, padding=1), torch.nn.ReLU(inplace=True)]
+            before = width
+    models = ModuleType("torchvision.models")
+    models.vgg19 = lambda weights: SimpleNamespace(features=torch.nn.Sequential(*made_of))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.models", models)
+    recipe = replace(SMALL, loss="perceptual", features="vgg19")
+    features = features_for(recipe, faces, tmp_path / "checkpoint", Processes.started("cpu"))
+    assert features is not None
+    pictures = torch.rand(2, 3, 16, 16)
+    found = features(pictures)
+    assert [f.shape for f in found] == [(2, 4, 16, 16), (2, 6, 8, 8), (2, 8, 4, 4)]
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normal = ((pictures.permute(0, 2, 3, 1) - mean) / deviation).permute(0, 3, 1, 2)
+    assert torch.allclose(found[0], torch.relu(made_of[0](normal)), atol=1e-6)
+
+
+def test_features_of_vgg19_without_torchvision_are_one_line(
+    faces: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(SettingError, match="vgg19 need torchvision"):
+        trained(faces, replace(SMALL, loss="perceptual", features="vgg19"), tmp_path / "w.safetensors", monkeypatch)
+
+
+def test_the_learning_rate_falls_along_half_a_cosine(
+    faces: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(SMALL, epochs=None, steps=8, decay="cosine", learning_rate=1e-3)
+    path = trained(faces, recipe, tmp_path / "w.safetensors", monkeypatch)
+    curve = json.loads(path.with_suffix(".json").read_text())["curve"]
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], 1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 8)
+    rates = []
+    for _ in range(8):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert curve["learning_rate"] == pytest.approx([rates[step - 1] for step in curve["steps"]])
+
+
+def test_weights_are_kept_in_half_precision(
+    faces: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.numpy import load_file
+
+    tensors = load_file(trained(faces, COMBINATIONS["vectors"], tmp_path / "w.safetensors", monkeypatch))
+    kinds = {tensor.dtype for name, tensor in tensors.items() if name.startswith(("encoder.", "decoder."))}
+    assert kinds == {np.dtype(np.float16), np.dtype(np.int64)}
+    assert tensors["quantiser.codebooks"].dtype == np.float32
+    assert "quantiser.sums" not in tensors
+
+
 def test_damaged_weights_of_a_mixture_are_refused(
     faces: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +285,11 @@ def test_damaged_weights_of_a_mixture_are_refused(
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         meta = json.loads(file.read(length))["__metadata__"]
-    for name, value in (("mixture.faces", np.array([1, -1, 2])), ("mixture.units", np.zeros(192, np.int64))):
+    for name, value in (
+        ("mixture.faces", np.array([1, -1, 2])),
+        ("mixture.units", np.zeros(192, np.int64)),
+        ("latent.scale", np.zeros(64, np.float32)),
+    ):
         save_file({**tensors, name: value}, path, meta)
         with pytest.raises(WeightsError):
             made(path)
@@ -215,6 +311,11 @@ def test_damaged_weights_of_a_mixture_are_refused(
         {"epochs": 1, "steps": 1},
         {"latent_side": 0},
         {"latent_side": 3},
+        {"decay": "linear"},
+        {"decay": "cosine", "epochs": None},
+        {"loss": "perceptual"},
+        {"features": "recogniser"},
+        {"loss": "perceptual", "features": "eyes"},
         {"loss": "l3"},
     ],
 )

@@ -14,20 +14,24 @@ _LATENT_STEPS = (12.0, 8.0, 6.0, 4.0, 3.0, 2.0, 1.0)
 _WEIGHTS = Setting("weights", str, "shipped", "shipped, or a file that facebench train wrote", names_file=True)
 
 
-def _learned(name: str, help_text: str) -> CodecSpec:
+_STEP = Setting("step", float, 3.0, "quantiser step, in latent standard deviations", low=0.1, high=64.0)
+
+
+def _recipe_weights(names: str) -> Setting:
+    """Return the setting of a learned codec that has weights of the recipes ``names``; the first is its default."""
+    first = names.split(",")[0]
+    return Setting("weights", str, first, f"{names} or a .safetensors file of facebench train", names_file=True)
+
+
+def _learned(name: str, help_text: str, weights: str = "flat") -> CodecSpec:
+    """Return a codec of :mod:`facebench_codecs.learned` whose latent is quantised uniformly."""
     return CodecSpec(
         name,
-        f"facebench_codecs.learned:{name.capitalize()}",
+        f"facebench_codecs.learned:{name.title().replace('-', '')}",
         settings=(
-            Setting("step", float, 3.0, "quantiser step, in latent standard deviations", low=0.1, high=64.0),
+            _STEP,
             Setting("latent", str, "quantised", "the payload", choices=("quantised", "float32")),
-            Setting(
-                "weights",
-                str,
-                "flat",
-                "flat (trained until flat), paper (the paper's epochs) or a .safetensors file of facebench train",
-                names_file=True,
-            ),
+            _recipe_weights(weights),
         ),
         rate_setting="step",
         sweep=_LATENT_STEPS,
@@ -109,6 +113,39 @@ def facebench_codecs() -> Iterable[CodecSpec]:
             trainer="facebench_codecs.facet.train:train_facet",
             parallel_training=True,
         ),
-        _learned("cvae", "convolutional VAE of the student paper, 512 latent values, L1 loss"),
-        _learned("dcgan", "DCGAN autoencoder of the student paper, 512 latent values, L1 x 10 + adversarial loss"),
+        _learned("cvae", "convolutional VAE of the student paper, 512 latent values, L1 loss", "flat, paper"),
+        _learned("cvae-mask", "cvae trained with masks: its loss is over face pixels"),
+        _learned(
+            "dcgan",
+            "DCGAN autoencoder of the student paper, 512 latent values, L1 x 10 + adversarial loss",
+            "flat, paper",
+        ),
+        _learned("dcgan-mask", "dcgan trained with masks: its L1 loss is over face pixels"),
+        _learned(
+            "maskvae",
+            "VAEs with a mask decoder of Toledo & Antonelo 2021, hypotheses h1 to h10",
+            ", ".join(f"h{number}" for number in range(1, 11)),
+        ),
+        _learned("dfcvae", "VAE with a loss of deep features (Hou et al. 2017, DFC-VAE)"),
+        _learned("gmmvae", "VAE with a mixture of Gaussians as its prior (Qian et al. 2019, AF-VAE)"),
+        CodecSpec(
+            "nvae",
+            "facebench_codecs.learned:Nvae",
+            settings=(_STEP, _recipe_weights("flat")),
+            rate_setting="step",
+            sweep=_LATENT_STEPS,
+            help="hierarchical VAE: three groups of latents, conditional prior (Vahdat & Kautz 2020, NVAE)",
+            trainer="facebench_codecs.learned:train_learned",
+            parallel_training=True,
+        ),
+        CodecSpec(
+            "vqvae",
+            "facebench_codecs.learned:Vqvae",
+            settings=(Setting("stages", int, 4, "codes of each place", low=1, high=16), _recipe_weights("flat")),
+            rate_setting="stages",
+            sweep=(1, 2, 3, 4, 6, 8, 12, 16),
+            help="residual vector quantiser with a context prior (van den Oord et al. 2017, VQ-VAE)",
+            trainer="facebench_codecs.learned:train_learned",
+            parallel_training=True,
+        ),
     )

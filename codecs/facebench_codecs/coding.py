@@ -349,8 +349,8 @@ def latent_statistics(
 def noise_of(tensors: Tensors, dimensions: int) -> NDArray[np.float32]:
     """Return the noise of so many latent values, (D,), from a weights file; raises ValueError on anything else."""
     noise = tensors["latent.scale"]
-    if (noise.dtype, noise.shape) != (np.float32, (dimensions,)) or not np.isfinite(noise).all():
-        raise ValueError(f"the latent's noise is {noise.dtype} {noise.shape}, or not finite")
+    if (noise.dtype, noise.shape) != (np.float32, (dimensions,)) or not (np.isfinite(noise) & (noise > 0)).all():
+        raise ValueError(f"the latent's noise is {noise.dtype} {noise.shape}, or not finite and positive")
     return noise
 
 

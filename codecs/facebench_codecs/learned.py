@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from facebench import Codec, CodecError, SettingError, TrainingJob, UnsupportedSize, WeightsError, kept_weights_dir
 from facebench_codecs.build import build_model, coding_of
 from facebench_codecs.checkpoint import make_room
+from facebench_codecs.features import features_for
 from facebench_codecs.losses import named_loss
 from facebench_codecs.networks import LatentModel, exactly, pictures_to_tensor
 from facebench_codecs.parallel import Processes
-from facebench_codecs.recipe import Recipe, named_recipe
-from facebench_codecs.training import Faces, Progress, run_identity, train
-from facebench_codecs.weights import find_weights, load_weights, save_weights
+from facebench_codecs.quantiser import CODEBOOKS, TRAINING_STATE
+from facebench_codecs.recipe import Recipe, named_recipe, recipes_of
+from facebench_codecs.training import Faces, Progress, last_gain, run_identity, train
+from facebench_codecs.weights import find_weights, load_weights, read_card, save_weights
 
 KIND = "autoencoder"
 _BACKGROUND = "background"
@@ -38,9 +40,10 @@ class LearnedCodec(Codec):
     name: ClassVar[str]
 
     def __init__(self, size: tuple[int, int], *, step: float, latent: str, weights: str) -> None:
-        """Load ``weights``: a name ("flat", "paper") of shipped or kept ones, or the path of a file."""
+        """Load ``weights``: the name of a recipe ("flat") whose weights are shipped or kept, or the path of a file."""
         super().__init__(size)
-        loaded = load_weights(_weights_path(self.name, weights, size), KIND)
+        self._path = _weights_path(self.name, weights, size)
+        loaded = load_weights(self._path, KIND)
         try:
             side = loaded.meta["side"]
             if size != (side, side):
@@ -62,6 +65,9 @@ class LearnedCodec(Codec):
         self.weights_bytes = loaded.bytes_of("decoder.", "mask_decoder.", _BACKGROUND, *coding.parts)
         self.weights_digest = loaded.digest
         self.trained_on = loaded.trained_on
+
+    def training_card(self) -> Mapping[str, Any] | None:
+        return read_card(self._path)
 
     def use_device(self, device: str) -> None:
         self._device = device
@@ -118,6 +124,42 @@ class Cvae(LearnedCodec):
     name = "cvae"
 
 
+class CvaeMask(LearnedCodec):
+    """:class:`Cvae` trained with masks: its loss is over face pixels alone."""
+
+    name = "cvae-mask"
+
+
+class Dcgan(LearnedCodec):
+    """The student paper's DCGAN autoencoder: 10 x L1 and an adversarial loss."""
+
+    name = "dcgan"
+
+
+class DcganMask(LearnedCodec):
+    """:class:`Dcgan` trained with masks: its L1 loss is over face pixels alone."""
+
+    name = "dcgan-mask"
+
+
+class Maskvae(LearnedCodec):
+    """The VAEs of Toledo & Antonelo 2021, hypotheses 1 to 10; those trained with masks decode a mask too."""
+
+    name = "maskvae"
+
+
+class Dfcvae(LearnedCodec):
+    """A VAE whose loss is a distance of deep features, after Hou et al. 2017 (DFC-VAE)."""
+
+    name = "dfcvae"
+
+
+class Gmmvae(LearnedCodec):
+    """A VAE whose prior is a mixture of Gaussians, after Qian et al. 2019 (AF-VAE)."""
+
+    name = "gmmvae"
+
+
 class Nvae(LearnedCodec):
     """A VAE whose latent comes in groups from coarse to fine, after Vahdat & Kautz 2020 (NVAE)."""
 
@@ -127,10 +169,14 @@ class Nvae(LearnedCodec):
         super().__init__(size, step=step, latent="quantised", weights=weights)
 
 
-class Dcgan(LearnedCodec):
-    """The student paper's DCGAN autoencoder: 10 x L1 and an adversarial loss."""
+class Vqvae(LearnedCodec):
+    """A residual vector quantiser whose codes have a context prior, after van den Oord et al. 2017 (VQ-VAE)."""
 
-    name = "dcgan"
+    name = "vqvae"
+
+    def __init__(self, size: tuple[int, int], *, stages: int, weights: str) -> None:
+        """Code the first ``stages`` codes of each place."""
+        super().__init__(size, step=stages, latent="quantised", weights=weights)
 
 
 def _loaded_model(recipe: Recipe, side: int, tensors: Mapping[str, NDArray[Any]]) -> LatentModel:
@@ -142,7 +188,11 @@ def _loaded_model(recipe: Recipe, side: int, tensors: Mapping[str, NDArray[Any]]
         model = build_model(recipe, side).eval()
     for name, tensor in model.state_dict().items():
         if name in state and state[name].dtype != tensor.dtype:
-            raise ValueError(f"{name} is {state[name].dtype}")
+            if (state[name].dtype, tensor.dtype) != (torch.float16, torch.float32):
+                raise ValueError(f"{name} is {state[name].dtype}")
+            state[name] = state[name].float()
+        elif name in TRAINING_STATE:
+            state[name] = torch.zeros(()).expand(tensor.shape)
     model.load_state_dict(state, assign=True)
     return model
 
@@ -164,21 +214,28 @@ def _weights_path(codec: str, weights: str, size: tuple[int, int]) -> Path:
     if found is not None:
         return found
     if find_weights(f"{codec}-{weights}", 64) is None:
-        raise WeightsError(f"{codec} has no weights '{weights}': use flat, paper or the path of a .safetensors file")
+        recipes = recipes_of(codec)
+        if weights in recipes:
+            raise WeightsError(
+                f"{codec} comes without weights '{weights}': run 'facebench train {codec} --recipe {weights}'"
+            )
+        known = [name for name in recipes if find_weights(f"{codec}-{name}", 64)]
+        use = f"{', '.join(known)} or " if known else ""
+        raise WeightsError(f"{codec} has no weights '{weights}': use {use}the path of a .safetensors file")
     raise UnsupportedSize(
         f"{codec} has no weights for {size[1]}x{size[0]}: run 'facebench train {codec} --size {size[1]}'"
     )
 
 
 def train_learned(job: TrainingJob) -> Path:
-    """Train ``job.codec`` by its recipe ("flat" unless ``job.recipe``) and write its weights; returns their path.
+    """Train ``job.codec`` by ``job.recipe``, or its first one, and write its weights; returns their path.
 
     A checkpoint lies beside the weights file. Of several processes (:mod:`facebench_codecs.parallel`) only the
     first writes. Raises :class:`facebench.SettingError` on a wrong option, a size that its backbone cannot have,
     more processes than a batch has pictures, or a checkpoint that is there when ``job.resume`` is not set.
     """
     processes = Processes.started(job.device)
-    name = f"{job.codec}-{job.recipe or 'flat'}"
+    name = f"{job.codec}-{job.recipe or next(iter(recipes_of(job.codec)), 'flat')}"
     recipe = named_recipe(name)
     if job.loss is not None:
         named_loss(job.loss)
@@ -217,6 +274,7 @@ def train_learned(job: TrainingJob) -> Path:
         recipe,
         faces,
         validation,
+        features=features_for(recipe, job, checkpoint, processes),
         seed=job.seed,
         device=job.device,
         checkpoint=checkpoint,
@@ -228,7 +286,7 @@ def train_learned(job: TrainingJob) -> Path:
     if not processes.first:
         return out
     job.log(f"stopped {done.stopped} ({done.steps} steps, {done.seconds / 60:.1f} minutes)")
-    tensors = {k: v.cpu().contiguous().numpy() for k, v in done.model.state_dict().items()}
+    tensors = _in_half_precision(done.model)
     tensors |= coding.fit(done.model, [job.train.images, job.valid.images], job.device)
     if faces.masks is not None and recipe.mask_decoder_width:
         tensors[_BACKGROUND] = _mean_background(faces.pictures, faces.masks)
@@ -239,11 +297,30 @@ def train_learned(job: TrainingJob) -> Path:
         "steps": done.steps,
         "seconds": round(done.seconds),
         "stopped": done.stopped,
+        "gain_of_last_fifth": last_gain(done.curve.steps, done.curve.valid),
         "processes": done.processes,
         "curve": asdict(done.curve),
     }
     save_weights(out, tensors, meta, card)
     return out
+
+
+def _in_half_precision(model: LatentModel) -> dict[str, NDArray[Any]]:
+    """Round ``model`` to float16, but for codebooks and what is too large, and return its tensors so.
+
+    Those of training alone are left out.
+    """
+    state = {name: tensor for name, tensor in model.state_dict().items() if name not in TRAINING_STATE}
+    largest = torch.finfo(torch.float16).max
+    half = {
+        name
+        for name, tensor in state.items()
+        if tensor.is_floating_point() and name != CODEBOOKS and bool((tensor.abs() <= largest).all())
+    }
+    model.load_state_dict({name: state[name].half().float() for name in half}, strict=False)
+    return {
+        name: (tensor.half() if name in half else tensor).cpu().contiguous().numpy() for name, tensor in state.items()
+    }
 
 
 def _mean_background(pictures: NDArray[np.uint8], masks: NDArray[np.bool_]) -> NDArray[np.uint8]:

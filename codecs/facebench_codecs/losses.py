@@ -2,19 +2,21 @@
 
 A term is ``[WEIGHT*]NAME[@255]``. Pictures are in [0, 1]; ``@255`` computes the term on [0, 255], which multiplies l1
 by 255 and l2 by 255 squared and changes nothing in the others: their constants grow with the range.
+
+"perceptual" compares deep features (Hou et al. 2017) of a network that the recipe names.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, normalize
 
 from facebench import SettingError
 
@@ -77,11 +79,33 @@ TERMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 _ON_255 = {"l1": 255.0, "l2": 255.0**2}
 
 
+#: (N, 3, S, S) pictures in [0, 1] to feature maps (N, C, H, W), from fine to coarse.
+Features = Callable[[Tensor], Sequence[Tensor]]
+PERCEPTUAL = "perceptual"
+
+
+def perceptual(reconstruction: Tensor, picture: Tensor, mask: Tensor, features: Features) -> Tensor:
+    """Distance of the features of each picture: the mean over maps, (N,).
+
+    A map's is the mean, over its places, of the squared distance between the two unit vectors of channels there (as in
+    LPIPS, Zhang et al. 2018): so no map counts more than another because its values are larger.
+    """
+    with torch.no_grad():
+        wanted = [normalize(values) for values in features(picture)]
+    found = [normalize(values) for values in features(reconstruction)]
+    each = [
+        _mean((one - other).square().sum(1), adaptive_avg_pool2d(mask[:, None], one.shape[2:])[:, 0])
+        for one, other in zip(found, wanted, strict=True)
+    ]
+    return torch.stack(each).mean(0)
+
+
 @dataclass(frozen=True)
 class Loss:
-    """A weighted sum of :data:`TERMS`."""
+    """A weighted sum of :data:`TERMS`, and of :func:`perceptual` where there are ``features``."""
 
     terms: tuple[tuple[float, str], ...]
+    features: Features | None = None
 
     def __call__(self, reconstruction: Tensor, picture: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the mean over N pictures, (N, 3, S, S) in [0, 1].
@@ -89,21 +113,26 @@ class Loss:
         With ``mask``, (N, S, S) from 0 to 1, it is over the face alone; a picture without a face has no loss.
         """
         weights = picture.new_ones(len(picture), *picture.shape[2:]) if mask is None else mask
-        each = sum(weight * TERMS[name](reconstruction, picture, weights) for weight, name in self.terms)
-        assert isinstance(each, Tensor)
+        each = picture.new_zeros(len(picture))
+        for weight, name in self.terms:
+            if name == PERCEPTUAL:
+                assert self.features is not None
+                each = each + weight * perceptual(reconstruction, picture, weights, self.features)
+            else:
+                each = each + weight * TERMS[name](reconstruction, picture, weights)
         return each.mean() if mask is None else (each * (mask.amax((1, 2)) > 0)).mean()
 
 
-def named_loss(text: str) -> Loss:
+def named_loss(text: str, features: Features | None = None) -> Loss:
     """Return the loss that ``text`` writes; raises :class:`facebench.SettingError` if it is none."""
     terms = []
     for part in text.replace(" ", "").split("+"):
         found = _TERM.fullmatch(part)
-        if found is None or found["name"] not in TERMS:
-            raise SettingError(f"no loss '{part}': write a sum such as ssim+4*l1 of {', '.join(TERMS)}")
+        if found is None or found["name"] not in (*TERMS, PERCEPTUAL):
+            raise SettingError(f"no loss '{part}': write a sum such as ssim+4*l1 of {', '.join((*TERMS, PERCEPTUAL))}")
         scale = _ON_255.get(found["name"], 1.0) if found["range"] else 1.0
         terms.append((float(found["weight"] or 1) * scale, found["name"]))
-    return Loss(tuple(terms))
+    return Loss(tuple(terms), features)
 
 
 def one_minus_ssim(reconstruction: Tensor, picture: Tensor) -> Tensor:

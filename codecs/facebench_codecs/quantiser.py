@@ -13,6 +13,9 @@ _DECAY = 0.99
 #: A code that so few vectors chose per batch, on the moving average, is dead.
 _DEAD = 0.05
 _EPSILON = 1e-5
+#: Names in an autoencoder's state: what coding needs of the quantiser, and what training alone does.
+CODEBOOKS = "quantiser.codebooks"
+TRAINING_STATE = ("quantiser.counts", "quantiser.sums")
 
 
 class ResidualQuantiser(nn.Module):

@@ -13,6 +13,7 @@ from facebench import SettingError
 CROSS_ENTROPY, HINGE = "cross-entropy", "hinge"
 #: What training does with face masks.
 MASKS = ("none", "face", "pasted")
+CONSTANT, COSINE = "constant", "cosine"
 #: The backbone whose latent comes in groups (:mod:`facebench_codecs.hierarchical`), and their prior.
 HIERARCHICAL, CONDITIONAL = "hierarchical", "conditional"
 
@@ -30,6 +31,8 @@ class Recipe:
     latent's KL divergence from N(0, 1) in nats per picture, plus, where ``discriminator_widths`` is not empty, the
     adversarial loss (:mod:`facebench_codecs.adversary`).
 
+    The loss "perceptual" compares features of the network ``features`` (:mod:`facebench_codecs.features`).
+
     Prior: "gaussian", or "mixture" of ``components`` Gaussians that are learned too: then the KL divergence is from
     that; :mod:`facebench_codecs.coding` says how each becomes bytes.
 
@@ -38,13 +41,14 @@ class Recipe:
     the weight of the commitment loss.
 
     Masks: with ``mask`` "face" the reconstruction loss is over face pixels; with "pasted" it is over the whole picture
-    after the original outside the face has been pasted over the reconstruction (Toledo & Antonelo 2021). A
-    ``mask_decoder_width`` other than 0 adds a decoder of that width from the same latent to the mask, trained by
-    binary cross-entropy + Dice.
+    after the original outside the face has been pasted over the reconstruction (Toledo & Antonelo 2021). With either,
+    such pasted pictures are what a discriminator judges. A ``mask_decoder_width`` other than 0 adds a decoder of that
+    width from the same latent to the mask, trained by binary cross-entropy + Dice.
 
-    Schedule: ``epochs`` passes or ``steps`` batches at a constant learning rate, or, where both are None, until the
-    validation loss is flat (:mod:`facebench_codecs.training`). Where ``clip_norm`` is not None, gradients are scaled
-    down to that norm.
+    Schedule: ``epochs`` passes or ``steps`` batches, or, where both are None, until the validation loss is flat
+    (:mod:`facebench_codecs.training`). The learning rate of a schedule of known length is "constant", or falls to 0
+    along a half "cosine" (Loshchilov & Hutter 2017). Where ``clip_norm`` is not None, gradients are scaled down to that
+    norm.
     """
 
     codec: str
@@ -68,9 +72,11 @@ class Recipe:
     stages: int = 0
     codes: int = 0
     finer_channels: tuple[int, ...] = ()
+    features: str = ""
     mask: str = "none"
     mask_decoder_width: int = 0
     steps: int | None = None
+    decay: str = CONSTANT
     clip_norm: float | None = None
     adversarial_loss: str = CROSS_ENTROPY
     adversarial_weight: float = 1.0
@@ -83,6 +89,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.mask not in MASKS:
             raise SettingError(f"recipe: no mask '{self.mask}': use one of {', '.join(MASKS)}")
+        if ("perceptual" in self.loss) != bool(self.features):
+            raise SettingError("recipe: the loss perceptual and features go together")
         if self.latent_side < 1 or self.latent_channels < 1:
             raise SettingError("recipe: a latent has at least one value")
         vectors = self.quantiser == "residual-vq"
@@ -106,6 +114,10 @@ class Recipe:
             raise SettingError(f"recipe: no adversarial loss '{self.adversarial_loss}': use {known}")
         if self.epochs is not None and self.steps is not None:
             raise SettingError("recipe: name epochs or steps, not both")
+        if self.decay not in (CONSTANT, COSINE):
+            raise SettingError(f"recipe: no decay '{self.decay}': use {CONSTANT} or {COSINE}")
+        if self.decay == COSINE and self.epochs is None and self.steps is None:
+            raise SettingError(f"recipe: the decay {COSINE} needs epochs or steps to end at")
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -127,6 +139,13 @@ class Recipe:
 def named_recipe(name: str) -> Recipe:
     """Return the shipped recipe of that name, such as ``cvae-flat`` or ``cvae-paper``."""
     return Recipe.from_dict(read_recipe("facebench_codecs", name))
+
+
+def recipes_of(codec: str) -> list[str]:
+    """Return the names of ``codec``'s shipped recipes, "flat" before others; the first is its default."""
+    folder = Path(str(resources.files("facebench_codecs").joinpath("recipes")))
+    files = [file for file in folder.glob(f"{codec}-*.json") if json.loads(file.read_text())["codec"] == codec]
+    return sorted((file.stem.removeprefix(f"{codec}-") for file in files), key=lambda name: (name != "flat", name))
 
 
 def read_recipe(package: str, name: str) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from facebench_codecs.adversary import decoder_loss, discriminator_loss
 from facebench_codecs.build import build_model
 from facebench_codecs.checkpoint import load_checkpoint, save_checkpoint
-from facebench_codecs.losses import Loss, named_loss
+from facebench_codecs.losses import Features, Loss, named_loss
 from facebench_codecs.networks import Discriminator, LatentModel, Reconstruction, pictures_to_tensor
 from facebench_codecs.parallel import ALONE, Processes
-from facebench_codecs.recipe import Recipe
+from facebench_codecs.recipe import COSINE, Recipe
 
 #: Validation losses are compared over the last fifth of the steps; "flat" is less than 0.5 % better.
 FLAT_WINDOW = 0.2
@@ -162,13 +162,18 @@ def _reconstruction_loss(
     """Return the recipe's loss without KL and adversary, and with its loss of the mask."""
     decoded = made.pictures
     if recipe.mask == "pasted":
-        assert masks is not None
-        decoded = torch.where(masks[:, None] > 0, decoded, pictures)
+        decoded = _pasted(decoded, pictures, masks)
     loss = recipe.loss_weight * loss_of(decoded, pictures, masks if recipe.mask == "face" else None)
     if made.mask is not None:
         assert masks is not None
         loss = loss + _mask_loss(made.mask, masks)
     return loss
+
+
+def _pasted(decoded: Tensor, pictures: Tensor, masks: Tensor | None) -> Tensor:
+    """Return ``decoded`` pictures on the face, the originals outside."""
+    assert masks is not None
+    return torch.where(masks[:, None] > 0, decoded, pictures)
 
 
 def _mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
@@ -179,9 +184,8 @@ def _mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(logits, masks) + dice.mean()
 
 
-def _validate(run: _Run, recipe: Recipe, faces: Faces, device: str) -> tuple[float, float]:
+def _validate(run: _Run, recipe: Recipe, loss_of: Loss, faces: Faces, device: str) -> tuple[float, float]:
     """Return the reconstruction loss (latent mean, not sampled; unweighted) and the KL in nats per picture."""
-    loss_of = named_loss(recipe.loss)
     loss = nats = 0.0
     run.model.eval()
     with torch.no_grad():
@@ -194,13 +198,19 @@ def _validate(run: _Run, recipe: Recipe, faces: Faces, device: str) -> tuple[flo
     return loss / recipe.loss_weight / len(faces), nats / len(faces)
 
 
+def last_gain(steps: list[int], valid: list[float]) -> float | None:
+    """Return by which share the best validation loss fell in the last fifth of the steps, or None without others."""
+    cut = steps[-1] * (1 - FLAT_WINDOW) if steps else 0.0
+    before = [v for s, v in zip(steps, valid, strict=True) if s <= cut]
+    if not before:
+        return None
+    return 1 - min(valid) / min(before) if min(before) > 0 else 0.0
+
+
 def is_flat(steps: list[int], valid: list[float]) -> bool:
     """Whether the best validation loss improved by less than 0.5 % over the last fifth of the steps."""
-    if not steps:
-        return False
-    cut = steps[-1] * (1 - FLAT_WINDOW)
-    before = [v for s, v in zip(steps, valid, strict=True) if s <= cut]
-    return bool(before) and min(valid) > min(before) * (1 - FLAT_GAIN)
+    gain = last_gain(steps, valid)
+    return gain is not None and gain < FLAT_GAIN
 
 
 def train(
@@ -215,6 +225,7 @@ def train(
     time_limit: float = math.inf,
     report: Callable[[Progress], None] = lambda progress: None,
     processes: Processes = ALONE,
+    features: Features | None = None,
 ) -> Trained:
     """Train ``recipe`` on ``faces``, watched on ``validation``; both with masks if it needs them.
 
@@ -222,8 +233,8 @@ def train(
     end. With neither epochs nor steps in the recipe it runs until the validation loss is flat at the lowest learning
     rate, or ``time_limit`` seconds of training have passed, and the result is the model of the lowest validation loss;
     otherwise it is the last one (the paper stopped at its epochs, whatever the loss). Several ``processes`` call
-    this alike; only the first one validates and writes. Raises :class:`facebench.WeightsError` on a checkpoint
-    that does not fit.
+    this alike; only the first one validates and writes. ``features`` are those of the recipe's loss. Raises
+    :class:`facebench.WeightsError` on a checkpoint that does not fit.
     """
     side = faces.pictures.shape[1]
     run = _Run(recipe, side, seed, device, processes)
@@ -232,7 +243,7 @@ def train(
     per_epoch = max(1, len(faces) // recipe.batch_size)
     total = recipe.steps if recipe.epochs is None else recipe.epochs * per_epoch
     validate_every = min(per_epoch, 200)
-    loss_of = named_loss(recipe.loss)
+    loss_of = named_loss(recipe.loss, features)
     loss_sum = discriminator_sum = told_sum = 0.0
     last_entry = run.curve.steps[-1] if run.curve.steps else 0
     last_save = clock = time.monotonic()
@@ -247,6 +258,9 @@ def train(
         if stopped:
             break
         rate = recipe.learning_rate * RATE_DROP ** len(run.drops)
+        if recipe.decay == COSINE:
+            assert total is not None
+            rate *= 0.5 + 0.5 * math.cos(math.pi * run.step / total)
         run.optimizers[0].param_groups[0]["lr"] = rate
         for optimizer in run.optimizers[1:]:
             optimizer.param_groups[0]["lr"] = rate * run.discriminator_rate
@@ -264,12 +278,14 @@ def train(
         loss = _reconstruction_loss(recipe, loss_of, made, batch, masks)
         loss = loss + recipe.kl_weight * made.latent_loss
         if run.discriminator is not None:
+            # Outside the face it sees the originals on both sides, where a loss sees nothing.
+            judged = made.pictures if recipe.mask == "none" else _pasted(made.pictures, batch, masks)
             for _ in range(recipe.discriminator_steps):
-                found = _discriminator_step(run, recipe, batch, made.pictures.detach(), weight, processes)
+                found = _discriminator_step(run, recipe, batch, judged.detach(), weight, processes)
             discriminator_sum += found[0]
             told_sum += found[1]
             run.discriminator.requires_grad_(False)
-            loss = loss + recipe.adversarial_weight * decoder_loss(recipe, run.discriminator(made.pictures))
+            loss = loss + recipe.adversarial_weight * decoder_loss(recipe, run.discriminator(judged))
         run.optimizers[0].zero_grad(set_to_none=True)
         loss = loss * weight
         loss.backward()
@@ -282,7 +298,7 @@ def train(
         loss_sum += whole_loss
         valid = None
         if run.step % validate_every == 0 or run.step == total:
-            checked = _validate(run, recipe, validation, device) if processes.first else (0.0, 0.0)
+            checked = _validate(run, recipe, loss_of, validation, device) if processes.first else (0.0, 0.0)
             valid, nats = processes.numbers_of_first(*checked)
             since = run.step - last_entry
             run.curve.steps.append(run.step)

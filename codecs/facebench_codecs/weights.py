@@ -149,6 +149,12 @@ def load_weights(path: Path, kind: str) -> Weights:
     return Weights(tensors, meta, digest, trained_on)
 
 
+def read_card(path: Path) -> dict[str, Any] | None:
+    """Return the card beside the weights ``path``, which :func:`load_weights` has read, or None without one."""
+    card = path.with_suffix(".json")
+    return dict(json.loads(card.read_bytes())) if card.is_file() else None
+
+
 def _told_digest(path: Path) -> str | None:
     """Return the digest in the card of the weights ``path``, or None without a card; ValueError if that is none."""
     card = path.with_suffix(".json")

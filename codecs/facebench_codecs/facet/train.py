@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from facebench import SettingError, TrainingJob, WeightsError, kept_weights_dir
 from facebench_codecs.checkpoint import make_room
@@ -21,7 +19,6 @@ from facebench_codecs.facet.basis import Basis, principal_components
 from facebench_codecs.facet.colour import planes_to_vector, rgb_to_planes
 from facebench_codecs.facet.network import Facet, Shape, hat
 from facebench_codecs.facet.recipe import FacetRecipe, named_recipe
-from facebench_codecs.facet.recogniser import Recogniser, train_recogniser
 from facebench_codecs.facet.tables import RATES, USUAL, Codebook, fit_codebook, linear_step
 from facebench_codecs.facet.training import CURVE_RATES, run_identity, train_facet_network
 from facebench_codecs.facet.weights import (
@@ -35,6 +32,7 @@ from facebench_codecs.facet.weights import (
 )
 from facebench_codecs.networks import pictures_to_tensor
 from facebench_codecs.parallel import Processes
+from facebench_codecs.recogniser import recogniser_for
 from facebench_codecs.weights import find_weights, load_weights, save_weights
 
 #: Pictures of each split that the tables of one rate are fitted to.
@@ -64,7 +62,7 @@ def train_facet(job: TrainingJob) -> Path:
         start = _start(recipe, _kept(out, side) if recipe.start else None, job)
     network = Facet(recipe.shape) if start is None else start.network
     processes.copy_first(network)
-    features = _recogniser(job, checkpoint, processes) if recipe.identity else None
+    features = recogniser_for(job, checkpoint, processes) if recipe.identity else None
     identity = run_identity(recipe, job.seed, job.train.digest, job.valid.digest, start.digest if start else "")
 
     def report(step: int, loss: float, valid: float | None, speed: float) -> None:
@@ -152,30 +150,6 @@ def _start(recipe: FacetRecipe, kept: Path | None, job: TrainingJob) -> _Start:
     started = {n: t for n, t in loaded.tensors.items() if n.startswith(f"{recipe.start}.")}
     digest = hashlib.sha256(b"".join(started[name].tobytes() for name in sorted(started))).hexdigest()
     return _Start(basis, network, kept, digest)
-
-
-def _recogniser(job: TrainingJob, checkpoint: Path, processes: Processes) -> Callable[[Tensor], Tensor]:
-    """Return the recogniser, trained by the first process alone: it is small and trained once."""
-    identities = job.train.identities
-    if identities is None:
-        raise SettingError("tune 'identity' needs pictures whose identities are known, such as CelebA's")
-    network: Callable[[Tensor], Tensor]
-    if processes.first:
-        job.log("training the recogniser")
-        network = train_recogniser(
-            job.train.images,
-            identities,
-            seed=job.seed,
-            device=job.device,
-            checkpoint=checkpoint.with_name(f"{checkpoint.stem}-recogniser.checkpoint"),
-            identity=job.train.digest,
-            log=job.log,
-        )
-    else:
-        network = Recogniser(job.train.size[0]).to(job.device).eval().requires_grad_(False)
-    assert isinstance(network, Recogniser)
-    processes.copy_first(network)
-    return network
 
 
 def _told_tunes(kept: Path | None) -> dict[str, Any]:
