@@ -25,6 +25,7 @@ COMMANDS = {
     "codecs": "codecs:codecs_command",
     "metrics": "metrics:metrics_command",
     "data": "data:data_command",
+    "study": "study:study_command",
     "train": "train:train_command",
     "encode": "encode:encode_command",
     "decode": "decode:decode_command",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,11 +80,6 @@ def rate_distortion_svg(
     beside it. The same run always gives the same SVG. ``mask`` is "none" (whole pictures) or "face". Raises
     FacebenchError without matplotlib, ResultsError if the run lacks the metric, the masks or a curve, or has none.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise FacebenchError("plots need matplotlib: pip install 'facebench[plot]'") from error
     summary = summarise(run)
     if metric not in summary.metrics:
         raise ResultsError(f"run '{run.name}': {unknown('metric', metric, summary.metrics)}")
@@ -92,18 +88,41 @@ def rate_distortion_svg(
         _Line(curve, curve.name, _PUBLISHED, _MARKERS[n % len(_MARKERS)], published=True)
         for n, curve in enumerate(beside)
     ]
-    with matplotlib.rc_context({"svg.hashsalt": "facebench", "svg.fonttype": "path", "font.size": 10}):
-        figure = Figure(figsize=(11, 6.2), layout="constrained")
+    svg = path.with_suffix(".svg")
+    with saved_figure(svg, (11, 6.2), font_size=10) as figure:
         axes = figure.subplots()
         for line in reversed(lines):  # the first are drawn last, over the others
             _draw(axes, line)
         _label(axes, summary, metric, mask, run.manifest["image_set"])
         _add_legend(figure, axes)
-        svg, png = path.with_suffix(".svg"), path.with_suffix(".png")
+    return svg, svg.with_suffix(".png")
+
+
+def matplotlib_figure() -> type[Figure]:
+    """Return matplotlib's class of figures; raises FacebenchError without it."""
+    try:
+        import matplotlib  # noqa: F401
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise FacebenchError("plots need matplotlib: pip install 'facebench[plot]'") from error
+    return Figure
+
+
+@contextmanager
+def saved_figure(svg: Path, size: tuple[float, float], *, font_size: int = 8) -> Iterator[Figure]:
+    """Yield an empty figure of ``size`` in inches that is then written to ``svg`` and, as PNG, beside it.
+
+    The same drawing always gives the same SVG. Raises FacebenchError without matplotlib.
+    """
+    make = matplotlib_figure()
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "facebench", "svg.fonttype": "path", "font.size": font_size}):
+        figure = make(figsize=size, layout="constrained")
+        yield figure
         svg.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(svg, metadata={"Date": None, "Creator": None})
-        figure.savefig(png, dpi=150, metadata={"Software": None})
-    return svg, png
+        figure.savefig(svg.with_suffix(".png"), dpi=150, metadata={"Software": None})
 
 
 def _lines(summary: Summary, run: Run, metric: str, mask: str, only: Sequence[str]) -> list[_Line]:

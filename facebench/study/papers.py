@@ -1,0 +1,75 @@
+"""The figures that the papers published, and what was trained for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row of the student paper's Table 1: l1 and l2 as printed, where l1 is 10 x MAE and l2 is 100 x MSE.
+
+    ``point`` is what stands for it here; ``face`` if it is the row "+Mask".
+    """
+
+    name: str
+    point: str
+    face: bool
+    ssim: float
+    ms_ssim: float
+    l1: float
+    l2: float
+
+
+_CVAE, _DCGAN, _JPEG = "cvae:weights=paper:latent=float32", "dcgan:weights=paper:latent=float32", "jpeg:quality=85"
+TABLE_1 = (
+    PaperRow("CVAE", _CVAE, False, 0.307, 0.067, 0.439, 0.475),
+    PaperRow("CVAE+Mask", _CVAE, True, 0.215, 0.045, 0.323, 0.559),
+    PaperRow("DCGAN", _DCGAN, False, 0.417, 0.150, 0.642, 0.943),
+    PaperRow("DCGAN+Mask", _DCGAN, True, 0.274, 0.090, 0.456, 1.050),
+    PaperRow("JPEG", _JPEG, False, 0.004, 0.000, 0.003, 0.000),
+    PaperRow("JPEG+Mask", _JPEG, True, 0.004, 0.000, 0.323, 0.559),
+)
+#: What it prints for JPEG's l1, and about how many steps its epochs are: 182,000 pictures in batches of 100.
+PAPER_JPEG_L1 = 0.003
+PAPER_STEPS = {"cvae": 18_200, "dcgan": 54_700}
+
+
+@dataclass(frozen=True)
+class HypothesisRow:
+    """A row of Table 2 (Toledo & Antonelo 2021): scores over the face, l1 = 10 x MAE, l2 = 10 x RMSE."""
+
+    number: int
+    loss: str
+    masked: bool
+    ssim: float
+    ms_ssim: float
+    lpips: float
+    vif: float
+    l1: float
+    l2: float
+
+    @property
+    def point(self) -> str:
+        """What stands for it here."""
+        return f"maskvae:weights=h{self.number}:latent=float32"
+
+
+TABLE_2 = (
+    HypothesisRow(1, "SSIM + l1", True, 0.311, 0.082, 0.145, 0.529, 0.508, 0.732),
+    HypothesisRow(2, "SSIM + l1", False, 0.338, 0.090, 0.162, 0.560, 0.546, 0.781),
+    HypothesisRow(3, "l1", True, 0.343, 0.095, 0.151, 0.541, 0.534, 0.774),
+    HypothesisRow(4, "l1", False, 0.373, 0.103, 0.173, 0.574, 0.587, 0.826),
+    HypothesisRow(5, "SSIM", True, 0.321, 0.093, 0.146, 0.537, 0.585, 0.836),
+    HypothesisRow(6, "SSIM", False, 0.314, 0.085, 0.157, 0.550, 0.601, 0.852),
+    HypothesisRow(7, "l2", True, 0.322, 0.082, 0.146, 0.527, 0.501, 0.694),
+    HypothesisRow(8, "l2", False, 0.377, 0.100, 0.172, 0.572, 0.577, 0.797),
+    HypothesisRow(9, "SSIM + l2", True, 0.307, 0.077, 0.143, 0.523, 0.487, 0.682),
+    HypothesisRow(10, "SSIM + l2", False, 0.359, 0.095, 0.168, 0.566, 0.562, 0.782),
+)
+
+#: Steps of each of their hypotheses: 100 epochs of 4,000.
+TOLEDO_STEPS = 400_000
+
+#: The student paper's 1-SSIM of its CVAE, the quality that bytes are told for.
+CVAE_QUALITY = 0.307

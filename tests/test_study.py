@@ -1,0 +1,354 @@
+"""``facebench study``: its page against the records it is made from and against independent scores."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from constructed_run import Point, make_run
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from facebench.cli import cli
+from facebench.errors import FacebenchError, ResultsError
+from facebench.operating_point import label, parse_points
+from facebench.plugins import Registry, load_registry
+from facebench.study import facial_image_reconstruction as study
+from facebench.study import masked_training
+from facebench.study.claims import judged_claims
+from facebench.study.discriminator import discriminator_section, read_cards
+from facebench.study.evidence import Evidence, Measured
+from facebench.study.identity import identity_section
+from facebench.study.masked_scores import masked_scores
+from facebench.study.papers import TABLE_1, TABLE_2
+
+#: The study in small: of its systems some, one of which nobody has weights for.
+SMALL = {
+    "systems": (
+        ("jpeg:headerless=true", "eigenfaces", "cvae", "cvae:weights=paper", "dcgan:weights=flat/discriminator-slow"),
+        ("--sweep",),
+    ),
+    "as-published": (
+        (
+            "cvae:weights=paper:latent=float32",
+            "dcgan:weights=paper:latent=float32",
+            "jpeg:quality=85",
+            "cvae:latent=float32",
+            "dcgan:latent=float32",
+            "dcgan:weights=discriminator-slow:latent=float32",
+        ),
+        (),
+    ),
+}
+PAIR = masked_training.Pair("l1", "cvae", "dcgan")
+UNTRAINED = masked_training.Pair("nothing", "dcgan:weights=discriminator-slow", "dcgan")
+
+
+def small_steps() -> tuple[study.Step, ...]:
+    return tuple(
+        replace(step, codecs=SMALL[step.name][0], options=SMALL[step.name][1])
+        for step in study.STEPS
+        if step.name in SMALL
+    )
+
+
+def run(out: Path, *options: str) -> int:
+    """Run the study's command; raises what ``facebench`` makes an exit status of."""
+    arguments = ["study", "facial-image-reconstruction", "--data", "samples", "--limit", "12", "--out", str(out)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["facebench", *arguments, *options])
+        return cli.main([*arguments, *options], standalone_mode=False) or 0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "STEPS", small_steps())
+        sheet = ["show", "sample:3", "--codecs", "cvae", "--bytes", "64", "--out"]
+        patch.setattr(study, "sheet_arguments", lambda into: [*sheet, str(into / "reconstructions.png")])
+        patch.setattr(masked_training, "PAIRS", (PAIR, UNTRAINED))
+        assert run(out, "--jobs", "2") == 0
+        page = (out / "README.md").read_text()
+        assert run(out, "--jobs", "2") == 0
+        assert (out / "README.md").read_text() == page
+    return out
+
+
+def cells(folder: Path, first: str) -> list[str]:
+    """Return the cells of the first line of the page's tables that begins with ``first``."""
+    lines = [line for line in (folder / "README.md").read_text().splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return next(row for row in rows if row[0] == first)
+
+
+def records(folder: Path, point: str, mask: str) -> pd.DataFrame:
+    table = pd.read_parquet(folder / "as-published" / "records.parquet")
+    return table[(table["point"].astype(str) == point) & (table["mask"] == mask)]
+
+
+def test_table_1_stands_beside_the_means_of_the_records(folder: Path) -> None:
+    of_cvae = "cvae:step=3:latent=float32:weights=paper"
+    known = set(pd.read_parquet(folder / "as-published" / "records.parquet")["point"].astype(str))
+    (label,) = [name for name in known if name.startswith("cvae") and "weights=paper" in name]
+    assert set(of_cvae.split(":")) >= set(label.split(":"))
+    for row, mask in ((TABLE_1[0], "none"), (TABLE_1[1], "face")):
+        found = records(folder, label, mask)
+        wanted = [row.ssim, found["1-SSIM"].mean(), row.ms_ssim, found["1-MS-SSIM"].mean()]
+        wanted += [row.l1, 10 * found["L1"].mean(), row.l2, 100 * found["L2"].mean()]
+        assert cells(folder, row.name)[1] == "2,048"
+        assert [float(cell) for cell in cells(folder, row.name)[2:10]] == pytest.approx(wanted, abs=6e-4)
+
+
+def test_a_pair_is_compared_over_the_same_faces(folder: Path) -> None:
+    page = cells(folder, "l1¹")
+    known = pd.read_parquet(folder / "as-published" / "records.parquet")
+    faces = known[known["mask"] == "face"].pivot_table(index="picture", columns="point", values="L1", observed=True)
+    plain = {name.split(":")[0]: name for name in faces.columns if "paper" not in name and "float32" in name}
+    wanted = (faces[plain["cvae"]] - faces[plain["dcgan"]]).mean()
+    change, low, high = (float(text) for text in re.findall(r"[-+][\d.]+", page[3]))
+    assert change == pytest.approx(wanted, rel=0.01)
+    assert low < change < high
+    text = (folder / "README.md").read_text()
+    assert re.search(r"^¹ these two differ in .*loss_weight.*no evidence on masks alone", text, re.MULTILINE)
+
+
+def test_what_has_no_weights_is_told_and_not_judged(folder: Path) -> None:
+    page = (folder / "README.md").read_text()
+    assert cells(folder, "nothing")[1:] == ["–"] * 6
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
+    told = {row[0]: row[1] for row in rows if len(row) == 3}
+    assert told["The CVAE is significantly better than Toledo & Antonelo's models in all shared metrics"] == (
+        "**could not be tested**"
+    )
+    assert told["A picture's size falls to 512 data points"] == "**in part**"
+    assert told["It compresses more than Toledo & Antonelo's"] == "**refuted**"
+
+
+def test_the_page_names_its_pictures_commands_and_trainings(folder: Path) -> None:
+    page = (folder / "README.md").read_text()
+    assert "12 SYNTHETIC faces" in page
+    assert "facebench run --codecs jpeg:headerless=true,eigenfaces,cvae,cvae:weights=paper,dcgan:weights=flat" in page
+    card = json.loads(
+        (Path(study.__file__).parents[2] / "codecs/facebench_codecs/weights/cvae-paper-64.json").read_text()
+    )
+    assert cells(folder, "cvae:weights=paper")[3] == f"{card['steps']:,}"
+    assert "![contact sheet](reconstructions.png)" in page and (folder / "reconstructions.png").is_file()
+    for name in re.findall(r"\]\((\S+\.svg)\)", page):
+        drawing = folder / name
+        if name != "discriminator.svg":
+            assert "<image" not in drawing.read_text()  # no picture, so no face
+            assert drawing.with_suffix(".png").is_file()
+
+
+def test_bytes_at_the_papers_quality_lie_between_the_curves_points(folder: Path) -> None:
+    size = float(cells(folder, "eigenfaces")[1].split()[0])
+    table = pd.read_parquet(folder / "systems" / "records.parquet")
+    curve = table[(table["mask"] == "none") & table["point"].astype(str).str.startswith("eigenfaces")]
+    means = curve.groupby(curve["point"].astype(str))[["payload_bytes", "1-SSIM"]].mean().sort_values("payload_bytes")
+    worse, better = means[means["1-SSIM"] > 0.307].iloc[-1], means[means["1-SSIM"] <= 0.307].iloc[0]
+    assert worse["payload_bytes"] < size < better["payload_bytes"]
+
+
+def test_a_step_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = small_steps()
+    monkeypatch.setattr(study, "STEPS", (replace(steps[0], options=("--budget", "0")), *steps[1:]))
+    assert run(tmp_path) != 0
+    assert not (tmp_path / "README.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"codecs": ("cvea",)}, "no codec 'cvea'; did you mean 'cvae'"),
+        ({"options": ("--metrics", "default,vfi")}, "no metric 'vfi'"),
+    ],
+)
+def test_a_step_that_cannot_be_run_is_named_before_any_work(
+    change: dict[str, tuple[str, ...]], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = small_steps()
+    monkeypatch.setattr(study, "STEPS", (steps[0], replace(steps[1], **change)))
+    with pytest.raises(FacebenchError, match=told):
+        run(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_steps_of_the_study_name_all_systems(registry: Registry) -> None:
+    systems, as_published = (
+        [point for text in step.codecs for point in parse_points(text, registry)] for step in study.STEPS[:2]
+    )
+    wanted = "jpeg jpeg2000 png webp eigenfaces cvae cvae-mask dcgan dcgan-mask maskvae dfcvae gmmvae nvae vqvae"
+    assert {point.codec for point in systems} >= set(wanted.split())
+    tables = [point for row in (*TABLE_1, *TABLE_2) for point in parse_points(row.point, registry)]
+    assert set(tables) <= set(as_published)
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load_registry()
+
+
+FACES = [f"person {number // 2}" for number in range(24)]
+ORDINARY = [0.30 + 0.002 * (number % 5) for number in range(24)]
+
+
+def constructed(registry: Registry, **scores: list[float] | tuple[list[float], list[float]]) -> Evidence:
+    """Return evidence of runs with these 1-SSIM, over pictures and perhaps over faces, of points of the tables."""
+    names = {
+        "cvae": "cvae:weights=paper:latent=float32",
+        "dcgan": "dcgan:weights=paper:latent=float32",
+        "jpeg": "jpeg:quality=85",
+    }
+    points = []
+    for name, values in scores.items():
+        whole, face = values if isinstance(values, tuple) else (values, values)
+        (point,) = parse_points(names.get(name) or f"maskvae:weights={name}:latent=float32", registry)
+        text = label(registry.codecs[point.codec], point)
+        points.append(Point(text, whole, [100] * len(whole), face=face or None, about={"curve": text}))
+    run = make_run(points, identities=FACES)
+    run.records["1-MS-SSIM"] = run.records["1-SSIM"] / 2
+    run.manifest["metrics"]["1-MS-SSIM"] = run.manifest["metrics"]["1-SSIM"]
+    return Evidence(Measured(run, registry), Measured(run, registry), None, None, registry)  # type: ignore[arg-type]
+
+
+def verdict(evidence: Evidence, words: str, trainings: dict[str, dict[str, float]] | None = None) -> str:
+    (found,) = [claim for claim in judged_claims(evidence, [], trainings or {}) if words in claim.text]
+    return found.verdict
+
+
+def shifted(by: float) -> list[float]:
+    return [value + by for value in ORDINARY]
+
+
+def mixed() -> list[float]:
+    return [value + 0.001 * (-1) ** (number // 2) for number, value in enumerate(ORDINARY)]
+
+
+@pytest.mark.parametrize(
+    ("other", "told"), [(shifted(-0.1), "confirmed"), (shifted(0.1), "refuted"), (mixed(), "refuted")]
+)
+def test_superior_is_what_is_better_by_more_than_chance(registry: Registry, other: list[float], told: str) -> None:
+    assert verdict(constructed(registry, cvae=ORDINARY, dcgan=other), "vastly superior") == told
+
+
+@pytest.mark.parametrize(
+    ("jpeg", "told"),
+    [
+        ((ORDINARY, shifted(0.01)), "refuted"),
+        ((ORDINARY, [100 * value for value in ORDINARY]), "confirmed"),
+        ((ORDINARY, []), "could not be tested"),
+    ],
+)
+def test_masks_skew_what_they_double(registry: Registry, jpeg: tuple[list[float], list[float]], told: str) -> None:
+    assert verdict(constructed(registry, jpeg=jpeg), "inherently skews") == told
+
+
+def ten(masked: list[float], plain: list[float]) -> dict[str, list[float]]:
+    return {f"h{number}": masked if number % 2 else plain for number in range(1, 11)}
+
+
+@pytest.mark.parametrize(
+    ("masked", "told", "toledo"),
+    [(shifted(-0.1), "confirmed", "refuted"), (shifted(0.1), "refuted", "refuted"), (mixed(), "refuted", "refuted")],
+)
+def test_masks_help_where_each_pair_is_better(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, masked: list[float], told: str, toledo: str
+) -> None:
+    monkeypatch.setattr(masked_training, "PAIRS", masked_training.PAIRS[:5])
+    evidence = constructed(registry, cvae=shifted(0.2), **ten(masked, ORDINARY))
+    assert verdict(evidence, "Masks in training improve") == told
+    assert verdict(evidence, "significantly better than Toledo") == toledo
+    missing = constructed(registry, cvae=ORDINARY, h1=masked, h2=ORDINARY)
+    assert verdict(missing, "Masks in training improve") == "could not be tested"
+    assert verdict(missing, "significantly better than Toledo") == "could not be tested"
+
+
+def test_the_short_trainings_decide_on_the_adversary(registry: Registry) -> None:
+    evidence = constructed(registry, cvae=ORDINARY)
+    flat = {"accuracy": 0.52, "valid": 0.06}
+    collapsed = {"discriminator": flat, "discriminator-unweighted": {"accuracy": 0.9, "valid": 0.2}}
+    assert verdict(evidence, "only tricks the discriminator", collapsed) == "confirmed"
+    level = {"discriminator": flat, "discriminator-unweighted": {"accuracy": 0.9, "valid": 0.061}}
+    assert verdict(evidence, "only tricks the discriminator", level) == "refuted"
+    assert verdict(evidence, "does probably no harm", level) == "could not be tested"
+    better = {"discriminator": flat, "discriminator-hinge": {"accuracy": 0.9, "valid": 0.05}}
+    assert verdict(evidence, "does probably no harm", better) == "refuted"
+    assert verdict(evidence, "only tricks the discriminator") == "could not be tested"
+
+
+def test_identity_is_told_by_budget(registry: Registry) -> None:
+    errors = [1.0] * 6 + [0.0] * 18
+    run = make_run([Point("cvae@64B", errors, [60] * 24, about={"curve": "cvae@64B", "budget": 64})], identities=FACES)
+    run.records["ID-error"] = run.records["ID-miss"] = run.records["1-SSIM"]
+    for name in ("ID-error", "ID-miss"):
+        run.manifest["metrics"][name] = run.manifest["metrics"]["1-SSIM"]
+    line = next(line for line in identity_section(Measured(run, registry)).splitlines() if line.startswith("| cvae"))
+    found = [cell.strip() for cell in line.strip("|").split("|")]
+    assert found[1] == "60.0"
+    assert found[2].startswith("0.7500 [") and found[3] == "0.7500"
+
+
+def masked_pictures() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+    rng = np.random.default_rng(5)
+    originals = np.repeat(np.repeat(rng.integers(0, 256, (3, 8, 8, 3)), 4, 1), 4, 2).astype(np.uint8)
+    decoded = np.clip(originals + rng.normal(0, 20, originals.shape), 0, 255).astype(np.uint8)
+    masks = np.zeros((3, 32, 32), bool)
+    masks[:, 6:26, 8:24] = True
+    return originals, decoded, masks
+
+
+def test_ways_of_masking_are_scikit_images_and_numpys() -> None:
+    originals, decoded, masks = masked_pictures()
+    found = masked_scores(originals, decoded, masks)
+    visible = masks[..., None]
+    blacked = [np.where(visible, pictures, 0).astype(np.uint8) for pictures in (originals, decoded)]
+    wanted = [
+        1
+        - structural_similarity(
+            one, other, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+        for one, other in zip(*blacked, strict=True)
+    ]
+    both = found["both blacked out, all pixels count"]
+    assert both["1-SSIM"] == pytest.approx(np.array(wanted), abs=0.02)  # scikit-image crops otherwise
+    squares = ((blacked[0] - blacked[1].astype(float)) / 255) ** 2
+    assert both["L2"] == pytest.approx(squares.mean((1, 2, 3)))
+    per_face = found["both blacked out; MSE per face pixel"]["L2"]
+    assert per_face == pytest.approx(found["face pixels alone (ours)"]["L2"])
+    alone = np.abs(blacked[0] - decoded.astype(float)) / 255
+    assert found["the original alone blacked out"]["L1"] == pytest.approx(alone.mean((1, 2, 3)))
+    rest = np.abs(originals - decoded.astype(float))[np.broadcast_to(~visible, originals.shape)].reshape(3, -1) / 255
+    assert found["the rest alone"]["L1"] == pytest.approx(rest.mean(1))
+
+
+def card(**recipe: object) -> dict[str, object]:
+    curve = {
+        "steps": [1, 2, 3],
+        "discriminator": [0.9, 0.6, 0.3],
+        "accuracy": [0.5, 0.7, 0.9],
+        "valid": [0.3, 0.2, 0.1],
+    }
+    fields = {"loss": "l1", "label_smoothing": 0.0, **recipe}
+    return {"recipe": fields, "curve": curve, "steps": 3, "seed": 0, "command": "facebench train dcgan"}
+
+
+def test_discriminators_are_told_by_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "discriminator.json").write_text(json.dumps(card()))
+    (tmp_path / "discriminator-smoothed.json").write_text(json.dumps(card(label_smoothing=0.1)))
+    lines = discriminator_section(read_cards(tmp_path)).splitlines()
+    smoothed = next(line for line in lines if "label_smoothing 0.1" in line)
+    assert [cell.strip() for cell in smoothed.strip("|").split("|")][1:] == ["0.600", "70.0 %", "0.2000"]
+
+
+@pytest.mark.parametrize(("name", "text"), [("discriminator.json", "{"), ("discriminator-hinge.json", "")])
+def test_a_damaged_card_of_a_discriminator_is_one_line(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text or json.dumps(card()))
+    with pytest.raises(ResultsError, match=r"no card of facebench train|lacks discriminator"):
+        read_cards(tmp_path)
