@@ -543,6 +543,8 @@ TARGETS = (
     _decoder("cvae", NEURAL, "cvae:step=3", (64, 64)),
     _decoder("cvae-float32", NEURAL, "cvae:latent=float32", (64, 64)),
     _decoder("dcgan", NEURAL, "dcgan:step=3", (64, 64)),
+    _decoder("nvae", NEURAL, "nvae:step=3", (64, 64)),
+    _decoder("vqvae", NEURAL, "vqvae:stages=6", (64, 64)),
     _decoder("facet", NEURAL, "facet:rate=24", (64, 64)),
     _decoder("facet-mse", NEURAL, "facet:rate=40:tune=mse", (64, 64)),
     _decoder("facet-identity", NEURAL, "facet:rate=10:tune=identity", (64, 64)),
