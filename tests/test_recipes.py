@@ -184,11 +184,18 @@ def test_a_mask_decoder_finds_the_face_and_shows_the_mean_outside(
     assert np.abs(decoded[:, outside].mean((0, 2)) - 127.5).max() < 25
 
 
-def test_masks_that_are_needed_and_missing_are_one_line(
-    small_job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("face", "trains with face masks, and these pictures have none"),
+        ("features", "pictures whose identities are known"),
+    ],
+)
+def test_what_training_needs_and_the_pictures_lack_is_one_line(
+    name: str, told: str, small_job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SettingError, match="trains with face masks, and these pictures have none"):
-        trained(small_job, COMBINATIONS["face"], tmp_path / "w.safetensors", monkeypatch)
+    with pytest.raises(SettingError, match=told):
+        trained(small_job, COMBINATIONS[name], tmp_path / "w.safetensors", monkeypatch)
 
 
 def test_a_discriminator_of_faces_alone_tells_nothing_where_there_is_no_face(
@@ -200,13 +207,6 @@ def test_a_discriminator_of_faces_alone_tells_nothing_where_there_is_no_face(
     path = trained(job, COMBINATIONS["masked-adversary"], tmp_path / "w.safetensors", monkeypatch)
     curve = json.loads(path.with_suffix(".json").read_text())["curve"]
     assert curve["accuracy"] == [0.5] * len(curve["accuracy"])  # it was shown the same pictures twice
-
-
-def test_features_of_people_need_people(
-    small_job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(SettingError, match="pictures whose identities are known"):
-        trained(small_job, COMBINATIONS["features"], tmp_path / "w.safetensors", monkeypatch)
 
 
 def test_features_of_vgg19_are_those_after_its_first_layers_of_three_sizes(

@@ -21,7 +21,7 @@ from facebench_codecs.networks import LatentModel, exactly, pictures_to_tensor
 from facebench_codecs.parallel import Processes
 from facebench_codecs.quantiser import CODEBOOKS, TRAINING_STATE
 from facebench_codecs.recipe import Recipe, named_recipe, recipes_of
-from facebench_codecs.training import Faces, Progress, last_gain, run_identity, train
+from facebench_codecs.training import Faces, Progress, run_identity, train
 from facebench_codecs.weights import find_weights, load_weights, read_card, save_weights
 
 KIND = "autoencoder"
@@ -297,7 +297,6 @@ def train_learned(job: TrainingJob) -> Path:
         "steps": done.steps,
         "seconds": round(done.seconds),
         "stopped": done.stopped,
-        "gain_of_last_fifth": last_gain(done.curve.steps, done.curve.valid),
         "processes": done.processes,
         "curve": asdict(done.curve),
     }

@@ -198,19 +198,13 @@ def _validate(run: _Run, recipe: Recipe, loss_of: Loss, faces: Faces, device: st
     return loss / recipe.loss_weight / len(faces), nats / len(faces)
 
 
-def last_gain(steps: list[int], valid: list[float]) -> float | None:
-    """Return by which share the best validation loss fell in the last fifth of the steps, or None without others."""
-    cut = steps[-1] * (1 - FLAT_WINDOW) if steps else 0.0
-    before = [v for s, v in zip(steps, valid, strict=True) if s <= cut]
-    if not before:
-        return None
-    return 1 - min(valid) / min(before) if min(before) > 0 else 0.0
-
-
 def is_flat(steps: list[int], valid: list[float]) -> bool:
     """Whether the best validation loss improved by less than 0.5 % over the last fifth of the steps."""
-    gain = last_gain(steps, valid)
-    return gain is not None and gain < FLAT_GAIN
+    if not steps:
+        return False
+    cut = steps[-1] * (1 - FLAT_WINDOW)
+    before = [v for s, v in zip(steps, valid, strict=True) if s <= cut]
+    return bool(before) and min(valid) > min(before) * (1 - FLAT_GAIN)
 
 
 def train(

@@ -9,22 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from facebench.analysis.equal_bytes import value_at
 from facebench.analysis.significance import holm, significant
 from facebench.analysis.summary import FACE, WHOLE
-from facebench.report.text import byte_count, number
+from facebench.report.text import byte_count, counted, number
 from facebench.study.discriminator import LEARNED
 from facebench.study.evidence import Difference, Evidence
 from facebench.study.identity import matched
 from facebench.study.masked_scores import BACKGROUND, FACE_ALONE, WHOLE_PICTURE, MaskedScores
 from facebench.study.masked_training import PAIRS, effects, word_of
-from facebench.study.papers import CVAE_QUALITY, TABLE_2
+from facebench.study.papers import CVAE_QUALITY, METRICS, TABLE_2
 from facebench.study.rates import bytes_at_quality
 
 CONFIRMED, REFUTED, PARTLY, UNTESTED = "confirmed", "refuted", "in part", "could not be tested"
-_METRICS = ("1-SSIM", "1-MS-SSIM", "L1", "L2")
 _CVAE, _DCGAN = "cvae:weights=paper:latent=float32", "dcgan:weights=paper:latent=float32"
 _JPEG, _PLAIN_JPEG = "jpeg:quality=85", "jpeg:headerless=true"
 #: The raw bytes of a picture of 64x64, of Toledo & Antonelo's 144x144, and of 512 float32 values.
@@ -149,7 +147,7 @@ def _latents_are_small(evidence: Evidence) -> Claim:
 
 def _dcgan_is_superior(evidence: Evidence) -> Claim:
     text = "DCGAN is vastly superior to CVAE in quality"
-    found = _corrected(evidence.as_published.difference(_DCGAN, _CVAE, metric, WHOLE) for metric in _METRICS)
+    found = _corrected(evidence.as_published.difference(_DCGAN, _CVAE, metric, WHOLE) for metric in METRICS)
     ours = evidence.as_published.mean(_CVAE, "1-SSIM")
     if found is None:
         return _untested(text)
@@ -164,7 +162,7 @@ def _dcgan_is_superior(evidence: Evidence) -> Claim:
 def _beats_toledo(evidence: Evidence) -> Claim:
     text = "The CVAE is significantly better than Toledo & Antonelo's models in all shared metrics"
     measured = evidence.as_published
-    found = _corrected(measured.difference(_CVAE, row.point, metric, FACE) for row in TABLE_2 for metric in _METRICS)
+    found = _corrected(measured.difference(_CVAE, row.point, metric, FACE) for row in TABLE_2 for metric in METRICS)
     if found is None:
         return _untested(text)
     best = min(measured.mean(row.point, "1-SSIM", FACE) for row in TABLE_2)
@@ -250,16 +248,16 @@ def _losses_help(evidence: Evidence) -> Claim:
     found = _corrected(
         evidence.as_published.difference(plain[loss], plain["l1"], metric, FACE)
         for loss in others
-        for metric in _METRICS
+        for metric in METRICS
     )
     if found is None:
         return _untested(text)
-    better = {loss: _count_better(found[place * len(_METRICS) :][: len(_METRICS)]) for place, loss in enumerate(others)}
+    better = {loss: _count_better(found[place * len(METRICS) :][: len(METRICS)]) for place, loss in enumerate(others)}
     best = max(better.values())
     return Claim(
         text,
-        CONFIRMED if best == len(_METRICS) else PARTLY if best else REFUTED,
-        f"over the face, without masks in training, of {len(_METRICS)} metrics better than l1: "
+        CONFIRMED if best == len(METRICS) else PARTLY if best else REFUTED,
+        f"over the face, without masks in training, of {len(METRICS)} metrics better than l1: "
         + ", ".join(f"{loss} in {count}" for loss, count in better.items()),
     )
 
@@ -283,32 +281,22 @@ def _higher_ratios(evidence: Evidence) -> Claim:
 
 def _weighting_prevents_collapse(trainings: Mapping[str, Mapping[str, float]]) -> Claim:
     text = "Without ten times the reconstruction loss the generator only tricks the discriminator"
-    pair = _trainings(trainings, "discriminator-unweighted")
-    if pair is None:
+    found = _against_base(trainings, "discriminator-unweighted")
+    if found is None:
         return _untested(text)
-    base, other = pair
-    change = other["valid"] / base["valid"] - 1
-    return Claim(
-        text,
-        CONFIRMED if change > 1 else PARTLY if change > _SAME_LOSS else REFUTED,
-        f"weighted once, the validation L1 after as many steps is {number(other['valid'])} instead of "
-        f"{number(base['valid'])}, {change:+.0%} (section 8)",
-    )
+    change, told = found
+    verdict = CONFIRMED if change > 1 else PARTLY if change > _SAME_LOSS else REFUTED
+    return Claim(text, verdict, f"weighted once, {told}")
 
 
 def _range_helps(trainings: Mapping[str, Mapping[str, float]]) -> Claim:
     text = "A loss on [0, 255] would help"
-    pair = _trainings(trainings, "discriminator-loss255")
-    if pair is None:
+    found = _against_base(trainings, "discriminator-loss255")
+    if found is None:
         return _untested(text)
-    base, other = pair
-    change = other["valid"] / base["valid"] - 1
-    return Claim(
-        text,
-        CONFIRMED if change < -_SAME_LOSS else REFUTED,
-        f"validation L1 {number(other['valid'])} instead of {number(base['valid'])}, {change:+.0%} (section 8): it "
-        "weighs the reconstruction 255 times more against the adversary",
-    )
+    change, told = found
+    verdict = CONFIRMED if change < -_SAME_LOSS else REFUTED
+    return Claim(text, verdict, f"{told}: it weighs the reconstruction 255 times more against the adversary")
 
 
 def _flat_is_harmless(trainings: Mapping[str, Mapping[str, float]]) -> Claim:
@@ -327,8 +315,8 @@ def _flat_is_harmless(trainings: Mapping[str, Mapping[str, float]]) -> Claim:
     return Claim(
         text,
         REFUTED if change < -_SAME_LOSS else CONFIRMED,
-        f"of {len(learned)} discriminators that tell {LEARNED:.0%} and more, the best ({best}) brings a validation L1 "
-        f"{change:+.0%} of that with the flat one (section 8)",
+        f"of {counted(len(learned), 'training')} in which it tells {LEARNED:.0%} and more, the best ({best}) ends "
+        f"with a validation L1 {change:+.0%} of that with the flat one (section 8)",
     )
 
 
@@ -394,9 +382,15 @@ def _by_count(differences: Sequence[Difference]) -> str:
     return CONFIRMED if better == len(differences) else PARTLY if better else REFUTED
 
 
-def _trainings(trainings: Mapping[str, Any], name: str) -> tuple[Any, Any] | None:
-    """Return the paper's training and the one of that name, or None without both."""
-    return (trainings["discriminator"], trainings[name]) if {"discriminator", name} <= trainings.keys() else None
+def _against_base(trainings: Mapping[str, Mapping[str, float]], name: str) -> tuple[float, str] | None:
+    """Return by which share a training's last loss exceeds the paper's, and that in words; None without both."""
+    if not {"discriminator", name} <= trainings.keys():
+        return None
+    base, other = trainings["discriminator"]["valid"], trainings[name]["valid"]
+    change = other / base - 1
+    return change, (
+        f"the validation L1 after as many steps is {number(other)} instead of {number(base)}, {change:+.0%} (section 8)"
+    )
 
 
 def _untested(text: str) -> Claim:

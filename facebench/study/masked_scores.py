@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from facebench.metrics import pixel, structural
 from facebench.report.text import counted, markdown_table, number, plain
 from facebench.study.evidence import Evidence
-from facebench.study.papers import TABLE_1
+from facebench.study.papers import METRICS, TABLE_1
 
 Scores = Mapping[str, NDArray[np.float64]]
 
@@ -21,7 +21,6 @@ BACKGROUND = "the rest alone"
 _BOTH_BLACK, _ORIGINAL_BLACK = "both blacked out, all pixels count", "the original alone blacked out"
 _BLACK_BY_FACE = "both blacked out; MSE per face pixel"
 _WAYS = (WHOLE_PICTURE, FACE_ALONE, BACKGROUND, _BOTH_BLACK, _BLACK_BY_FACE, _ORIGINAL_BLACK)
-_METRICS = ("1-SSIM", "1-MS-SSIM", "L1", "L2")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def _scored(
     originals: NDArray[np.uint8], decoded: NDArray[np.uint8], masks: NDArray[np.bool_] | None
 ) -> list[dict[str, NDArray[np.float64]]]:
     scores = {**structural.score(originals, decoded, masks), **pixel.score(originals, decoded, masks)}
-    return [{name: scores[name][variant] for name in _METRICS} for variant in range(1 if masks is None else 2)]
+    return [{name: scores[name][variant] for name in METRICS} for variant in range(1 if masks is None else 2)]
 
 
 def scores_of(evidence: Evidence) -> list[MaskedScores]:
@@ -96,12 +95,12 @@ def masking_section(evidence: Evidence, found: list[MaskedScores]) -> str:
     rows, signs = [], []
     for scores in found:
         for way in _WAYS:
-            values = [scores.mean(way, metric) for metric in _METRICS]
+            values = [scores.mean(way, metric) for metric in METRICS]
             rows.append([scores.name, way, *map(number, values), plain(scores.concentration(way), 2)])
     for way in _WAYS[1:]:
         cells = [way]
         for scores in found:
-            cells.append(" ".join(f"{metric} {'↑' if scores.rises(way, metric) else '↓'}" for metric in _METRICS))
+            cells.append(" ".join(f"{metric} {'↑' if scores.rises(way, metric) else '↓'}" for metric in METRICS))
         signs.append(cells)
     learned = found[0]
     both = (learned.ways[FACE_ALONE]["L1"] < learned.ways[WHOLE_PICTURE]["L1"]) & (
@@ -113,7 +112,7 @@ def masking_section(evidence: Evidence, found: list[MaskedScores]) -> str:
             "the background, which is easy, for the cause. It does not say how it masks. Here are the ways, on the "
             "same decoded pictures (means; RMSE / MAE is the mean over pictures, and larger where few pixels have "
             "most of the error):",
-            markdown_table(["", "scored over", *_METRICS, "RMSE / MAE"], rows, left=(0, 1)),
+            markdown_table(["", "scored over", *METRICS, "RMSE / MAE"], rows, left=(0, 1)),
             "What rises and what falls against whole pictures; in the paper: 1-SSIM ↓ 1-MS-SSIM ↓ L1 ↓ L2 ↑.",
             markdown_table(
                 ["scored over", *(scores.name for scores in found)], signs, left=tuple(range(len(found) + 1))

@@ -9,9 +9,8 @@ from facebench.analysis.significance import Comparison, compare_at, corrected, h
 from facebench.analysis.summary import FACE, WHOLE
 from facebench.report.text import NONE, Footnotes, markdown_table, number
 from facebench.study.evidence import Difference, Evidence
-from facebench.study.papers import TABLE_2
+from facebench.study.papers import METRICS, TABLE_2
 
-_METRICS = ("1-SSIM", "1-MS-SSIM", "L1", "L2")
 #: Bytes at which the curves are held against each other.
 _EQUAL_BYTES = 64
 
@@ -56,11 +55,11 @@ def effects(evidence: Evidence, mask: str = FACE) -> list[dict[str, Difference]]
     found = [
         evidence.as_published.difference(f"{pair.masked}:latent=float32", f"{pair.plain}:latent=float32", metric, mask)
         for pair in PAIRS
-        for metric in _METRICS
+        for metric in METRICS
     ]
     found = [replace(e, p=p) for e, p in zip(found, holm([e.p for e in found]), strict=True)]
-    count = len(_METRICS)
-    return [dict(zip(_METRICS, found[start : start + count], strict=True)) for start in range(0, len(found), count)]
+    count = len(METRICS)
+    return [dict(zip(METRICS, found[start : start + count], strict=True)) for start in range(0, len(found), count)]
 
 
 def at_equal_bytes(evidence: Evidence) -> list[Comparison | None]:
@@ -109,7 +108,7 @@ def masked_training(evidence: Evidence) -> str:
         other = differing(evidence, pair)
         mark = notes.mark(f"these two differ in {', '.join(other)} too: no evidence on masks alone") if other else ""
         cells = [f"{pair.loss}{mark}"]
-        for metric in _METRICS:
+        for metric in METRICS:
             cells.append(_told(over_face[metric]))
         cells.append(
             NONE
@@ -120,7 +119,7 @@ def masked_training(evidence: Evidence) -> str:
         rows.append(cells)
     headers = [
         "loss",
-        *(f"{metric}, face" for metric in _METRICS),
+        *(f"{metric}, face" for metric in METRICS),
         f"1-SSIM, face, at {_EQUAL_BYTES} bytes",
         "L1, whole",
     ]

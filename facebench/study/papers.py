@@ -71,5 +71,8 @@ TABLE_2 = (
 #: Steps of each of their hypotheses: 100 epochs of 4,000.
 TOLEDO_STEPS = 400_000
 
+#: The metrics that both papers have in common; all are better when lower.
+METRICS = ("1-SSIM", "1-MS-SSIM", "L1", "L2")
+
 #: The student paper's 1-SSIM of its CVAE, the quality that bytes are told for.
 CVAE_QUALITY = 0.307

@@ -53,11 +53,7 @@ def rates_section(evidence: Evidence) -> str:
             )
             cells[1] += f" [{byte_count(float(low[0]))}, {byte_count(float(high[0]))}]"
         rows.append([*cells, weights_size(weights[name])])
-    without = [
-        bytes_at(curve, CVAE_QUALITY).reason
-        for name, curve in curves.items()
-        if bytes_at(curve, CVAE_QUALITY).value is None
-    ]
+    reasons = [reading.reason for curve in curves.values() if (reading := bytes_at(curve, CVAE_QUALITY)).value is None]
     return "\n\n".join(
         (
             "![rate-distortion curves](rate-distortion.svg)",
@@ -65,6 +61,6 @@ def rates_section(evidence: Evidence) -> str:
             "curve between its own operating points (95 % interval over people):",
             markdown_table(["codec", "bytes", "decoder weights"], rows),
             _mixture(evidence),
-            "Without a reading: " + "; ".join(without) + "." if without else "",
+            "Without a reading: " + "; ".join(reasons) + "." if reasons else "",
         )
     ).rstrip()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from facebench.analysis.summary import FACE, WHOLE
 from facebench.report.text import NONE, byte_count, markdown_table, plain
 from facebench.study.evidence import Evidence
-from facebench.study.papers import PAPER_JPEG_L1, PAPER_STEPS, TABLE_1, TABLE_2
+from facebench.study.papers import METRICS, PAPER_JPEG_L1, PAPER_STEPS, TABLE_1, TABLE_2
 
 
 def table_1(evidence: Evidence) -> str:
@@ -18,9 +18,7 @@ def table_1(evidence: Evidence) -> str:
     rows = []
     for row in TABLE_1:
         mask = FACE if row.face else WHOLE
-        ssim, ms_ssim, mae, mse = (
-            evidence.as_published.mean(row.point, name, mask) for name in ("1-SSIM", "1-MS-SSIM", "L1", "L2")
-        )
+        ssim, ms_ssim, mae, mse = (evidence.as_published.mean(row.point, name, mask) for name in METRICS)
         ours = evidence.as_published.row(row.point, mask)
         cells = [row.name, NONE if ours is None else byte_count(ours.bytes)]
         for theirs, value in ((row.ssim, ssim), (row.ms_ssim, ms_ssim), (row.l1, 10 * mae), (row.l2, 100 * mse)):
