@@ -187,6 +187,13 @@ def test_a_codec_that_keeps_budgets_by_itself_is_told_of_the_byte_that_names_the
         payloads = made(f"liar@{budget}B+downscale", registry).encode_batch(images.images[1:])
         assert {len(payload) for payload in payloads} == {budget}
     assert {len(payload) for payload in made("liar@64B", registry).encode_batch(images.images[1:])} == {64}
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    for text, budget in (("jpeg2000:headerless=true", 120), ("jpeg2000", 400)):
+        codec = made(f"{text}@{budget}B+downscale", registry, (64, 64))
+        payload = codec.encode(noise)
+        assert 0.7 * budget < len(payload) <= budget
+        assert codec.decode(payload).shape == noise.shape
 
 
 def test_a_budget_of_the_first_byte_alone_is_exceeded_not_unlimited(registry: Registry) -> None:

@@ -172,7 +172,7 @@ def test_a_metric_without_a_finite_value_somewhere_is_in_no_batch() -> None:
 
 def test_a_rate_setting_that_the_viewer_takes_for_something_else_is_renamed() -> None:
     about = {"rate_setting": "psnr", "settings": {"psnr": 28}}
-    (batch,) = batches_export(make_run([Point("jpeg2000:psnr=28", [0.1], [99], about=about)])).documents.values()
+    (batch,) = batches_export(make_run([Point("dct:psnr=28", [0.1], [99], about=about)])).documents.values()
     (row,) = as_viewed(batch)
     assert row["setting_psnr"] == 28 and row["psnr"] == pytest.approx(20.01)
 

@@ -72,6 +72,19 @@ def facebench_codecs() -> Iterable[CodecSpec]:
             lossless=True,
         ),
         CodecSpec(
+            "jpeg2000",
+            "facebench_codecs.jpeg2000:Jpeg2000",
+            settings=(
+                Setting("bytes", int, 400, "the most that a payload may have", low=1, high=10_000_000),
+                Setting("headerless", bool, False, "leave out what all files of a size have in common"),
+            ),
+            rate_setting="bytes",
+            sweep=(40, 80, 150, 250, 400, 700, 1200, 2000),
+            budget_setting="bytes",
+            help="JPEG 2000 at byte targets (OpenCV with OpenJPEG, 5/3 wavelet)",
+            version="2",
+        ),
+        CodecSpec(
             "eigenfaces",
             "facebench_codecs.eigenfaces:Eigenfaces",
             settings=(

@@ -28,7 +28,7 @@ INDEX = "batches.json"
 # The viewer's own names of metrics by ours, in lower case and without signs; of the first kind it wants 1 - ours.
 _SIMILARITIES = {"1ssim": "ssim", "1msssim": "msssim"}
 _VALUES = ("psnr", "butteraugli", "dssim", "lpips", "ssimulacra2", "ciede2000")
-# Names with a meaning for the viewer that a codec's rate setting may have with another one (jpeg2000:psnr=28).
+# Names with a meaning for the viewer that a codec's rate setting may have with another one (psnr: an encoder's target).
 _RESERVED = {
     "name", "codec", "version", "time", "original_name", "width", "height", "frame_count", "encoded_size", "bpp",
     "encoding_time", "decoding_time", "raw_decoding_time", "ssim", "msssim", "ssimulacra", "flip", *_VALUES,

@@ -159,6 +159,7 @@ def _container_seeds() -> Iterable[bytes]:
         ("jpeg:quality=20", (24, 16)),
         ("jpeg:quality=5:headerless=true", (32, 32)),
         ("jpeg:quality=20:scale=0.5", (32, 32)),
+        ("jpeg2000:bytes=80:headerless=true", (32, 32)),
         ("eigenfaces:step=4", (64, 64)),
         ("cvae:step=12", (64, 64)),
         ("dcgan:step=12:weights=paper", (64, 64)),
@@ -495,7 +496,8 @@ def _json_mutation(data: bytes, source: random.Random) -> bytes | None:
 
 def _tokens_of_points() -> tuple[str, ...]:
     return (
-        *("jpeg", "png", "eigenfaces", "facet", "cvae", "dcgan", "quality=", "headerless=", "scale=", "weights="),
+        *("jpeg", "png", "jpeg2000", "eigenfaces", "facet", "cvae", "dcgan"),
+        *("quality=", "headerless=", "scale=", "weights="),
         *(
             "rate=",
             "bytes=",
@@ -519,6 +521,8 @@ TARGETS = (
     _decoder("jpeg", PARSER, "jpeg:quality=30", (40, 33)),
     _decoder("jpeg-headerless", PARSER, "jpeg:quality=30:headerless=true", (40, 33)),
     _decoder("jpeg-scale", PARSER, "jpeg:quality=60:headerless=true:scale=0.4", (64, 64)),
+    _decoder("jpeg2000", PARSER, "jpeg2000:bytes=400", (40, 33)),
+    _decoder("jpeg2000-headerless", PARSER, "jpeg2000:bytes=200:headerless=true", (40, 33)),
     _decoder("eigenfaces", PARSER, "eigenfaces:step=1.6", (64, 64)),
     _decoder("budget", PARSER, "jpeg:headerless=true@200B+downscale", (64, 64)),
     Target("webp-of-facet", PARSER, _webp, _webp_seeds, (CodecError,)),

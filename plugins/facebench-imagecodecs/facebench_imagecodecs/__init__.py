@@ -36,17 +36,6 @@ def facebench_codecs() -> Iterable[CodecSpec]:
             help="WebP, lossy (libwebp)",
         ),
         CodecSpec(
-            "jpeg2000",
-            "facebench_imagecodecs.jpeg2000:Jpeg2000",
-            settings=(
-                Setting("psnr", int, 28, "PSNR in dB that the encoder aims at", low=10, high=60),
-                _HEADERLESS,
-            ),
-            rate_setting="psnr",
-            sweep=(18, 20, 22, 24, 26, 28, 31, 35, 40),
-            help="JPEG 2000 codestream, irreversible wavelet (OpenJPEG)",
-        ),
-        CodecSpec(
             "jpegxl",
             "facebench_imagecodecs.jpegxl:JpegXl",
             settings=(
@@ -98,7 +87,7 @@ def facebench_codecs() -> Iterable[CodecSpec]:
         ),
         CodecSpec(
             "htj2k",
-            "facebench_imagecodecs.jpeg2000:Htj2k",
+            "facebench_imagecodecs.htj2k:Htj2k",
             settings=(
                 Setting("step", float, 0.15, "base quantiser step, samples in [0, 1]", low=0.001, high=1.0),
                 Setting("levels", int, 3, "levels of the wavelet transform", low=0, high=6),

@@ -23,7 +23,6 @@ from facebench.plugins import Registry, load_registry
 #: Settings that are quick to encode; decoding and headers do not depend on them.
 QUICK = {
     "webp": "webp",
-    "jpeg2000": "jpeg2000",
     "jpegxl": "jpegxl:effort=3",
     "avif": "avif:speed=8",
     "heic": "heic",
@@ -39,7 +38,7 @@ QUICK = {
 }
 NAMES = tuple(QUICK)
 #: How far another decoder may be off: JPEG's inverse transform and chroma filter are not exact in the standard.
-OTHER_READERS = dict.fromkeys(("webp", "jpeg2000", "jpegxl", "avif", "jpegxr", "htj2k", "jpegls", "palettepng"), 0.0)
+OTHER_READERS = dict.fromkeys(("webp", "jpegxl", "avif", "jpegxr", "htj2k", "jpegls", "palettepng"), 0.0)
 OTHER_READERS |= {"mozjpeg": 0.5, "jpegli": 2.0}
 SIZES = [(64, 64), (128, 128), (48, 72), (33, 17), (200, 100)]
 HEADERLESS = ["false", "true"]
