@@ -103,6 +103,7 @@ def facebench_codecs() -> Iterable[CodecSpec]:
             help="PCA of the training faces, uniform quantiser, range coder (Turk & Pentland 1991)",
             trainer="facebench_codecs.eigenfaces:train_eigenfaces",
             baseline=True,
+            version="2",
         ),
         CodecSpec(
             "facet",

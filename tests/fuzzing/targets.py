@@ -433,9 +433,10 @@ def _eigenfaces() -> tuple[dict[str, Any], dict[str, Any]]:
     random = np.random.default_rng(0)
     quantiles = Quantiles.fit(random.normal(size=(500, 4)).astype(np.float32))
     tensors = {
-        "basis.int8": random.integers(-127, 128, (4, 192)).astype(np.int8),
+        "basis.int8": random.integers(-127, 128, (4, 96)).astype(np.int8),
         "basis.scale": np.full(4, 0.001, np.float32),
-        "mean": np.full(192, 0.5, np.float32),
+        "basis.odd": np.arange(4, dtype=np.uint8) % 2,
+        "mean": np.full(96, 0.5, np.float32),
         "quantiles.positions": quantiles.positions,
         "quantiles.units": quantiles.units,
     }
