@@ -135,10 +135,12 @@ def test_the_page_names_its_pictures_commands_and_trainings(folder: Path) -> Non
     page = (folder / "README.md").read_text()
     assert "12 SYNTHETIC faces" in page
     assert "facebench run --codecs jpeg:headerless=true,eigenfaces,cvae,cvae:weights=paper,dcgan:weights=flat" in page
-    card = json.loads(
-        (Path(study.__file__).parents[2] / "codecs/facebench_codecs/weights/cvae-paper-64.json").read_text()
-    )
-    assert cells(folder, "cvae:weights=paper")[3] == f"{card['steps']:,}"
+    weights = Path(study.__file__).parents[2] / "codecs/facebench_codecs/weights"
+    short, long = (json.loads((weights / f"cvae-{name}-64.json").read_text()) for name in ("paper", "flat"))
+    assert cells(folder, "cvae:weights=paper")[3] == f"{short['steps']:,}"
+    fell = 1 - min(long["curve"]["valid"]) / min(short["curve"]["valid"])
+    told = f"from {short['steps']:,} to {long['steps']:,} steps the best validation loss of cvae fell by {fell:.0%}"
+    assert told in page
     assert "![contact sheet](reconstructions.png)" in page and (folder / "reconstructions.png").is_file()
     for name in re.findall(r"\]\((\S+\.svg)\)", page):
         drawing = folder / name

@@ -287,6 +287,7 @@ def train_learned(job: TrainingJob) -> Path:
         return out
     job.log(f"stopped {done.stopped} ({done.steps} steps, {done.seconds / 60:.1f} minutes)")
     tensors = _in_half_precision(done.model)
+    job.log("fitting the tables that its payloads are coded with")  # minutes, for nvae's
     tensors |= coding.fit(done.model, [job.train.images, job.valid.images], job.device)
     if faces.masks is not None and recipe.mask_decoder_width:
         tensors[_BACKGROUND] = _mean_background(faces.pictures, faces.masks)

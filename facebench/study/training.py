@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from facebench.report.plot import saved_figure
-from facebench.report.text import NONE, markdown_table, plain
+from facebench.report.text import NONE, markdown_table, number, plain
 from facebench.study.evidence import Evidence
 from facebench.study.papers import PAPER_STEPS, TOLEDO_STEPS
 
@@ -44,7 +44,27 @@ def training_section(evidence: Evidence) -> str:
             '"Published" are the steps that the papers took. All other fields of each recipe, the curve, and the '
             "digests of data and weights are in the card beside the weights file.",
             markdown_table(headers, rows, left=(0, 1, 2, 8)),
+            _what_more_would_bring(evidence.cards),
         )
+    )
+
+
+def _what_more_would_bring(cards: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what is known of longer trainings: codecs of which two lengths were trained, and what is not known."""
+    told = []
+    for codec in ("cvae", "dcgan"):
+        if {codec, f"{codec}:weights=paper"} <= cards.keys():
+            short, long = cards[f"{codec}:weights=paper"], cards[codec]
+            losses = [min(card["curve"]["valid"]) for card in (short, long)]
+            told.append(
+                f"from {short['steps']:,} to {long['steps']:,} steps the best validation loss of {codec} fell by "
+                f"{1 - losses[1] / losses[0]:.0%}, from {number(losses[0])} to {number(losses[1])}"
+            )
+    lengths = f"What more steps would bring: {'; '.join(told)} (the longer one also mirrors pictures). " if told else ""
+    return (
+        f"{lengths}A schedule that ends in a learning rate of nothing ends flat whatever its length, so a longer one "
+        "may end lower. Least is known of the ten hypotheses, which had the smallest share of their published steps: "
+        "their order may change with more, and masked and plain twins are compared at this length only."
     )
 
 
