@@ -17,7 +17,10 @@ from facebench.data.imageset import ImageSet
 from facebench.operating_point import make_codec, parse_points
 from facebench.plugins import load_registry
 
-SHIPPED = ("cvae-flat", "cvae-paper", "dcgan-flat", "dcgan-paper", "nvae-flat", "vqvae-flat")
+SHIPPED = (
+    *("cvae-flat", "cvae-mask-flat", "cvae-paper", "dcgan-flat", "dcgan-mask-flat", "dcgan-paper", "dfcvae-flat"),
+    *("gmmvae-flat", "nvae-flat", "vqvae-flat"),
+)
 
 
 def make(text: str, size: tuple[int, int] = (64, 64)) -> Codec:
@@ -26,7 +29,9 @@ def make(text: str, size: tuple[int, int] = (64, 64)) -> Codec:
     return make_codec(registry.codecs[point.codec], point, size)
 
 
-@pytest.mark.parametrize("text", ["cvae", "dcgan", "cvae:weights=paper:step=1", "dcgan:weights=paper", "nvae", "vqvae"])
+@pytest.mark.parametrize(
+    "text", ["cvae", "dcgan", "cvae:weights=paper:step=1", "dcgan:weights=paper", "gmmvae", "nvae", "vqvae"]
+)
 def test_a_payload_decodes_alike_in_another_process_thread_count_and_batch(
     text: str, test_faces: ImageSet, tmp_path: Path
 ) -> None:
@@ -92,7 +97,7 @@ def test_float32_latents_cost_2048_bytes_and_are_the_upper_bound_of_quality(test
     assert exact.decode(nan).shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize("text", ["cvae:step=2", "nvae:step=2", "vqvae:stages=6"])
+@pytest.mark.parametrize("text", ["cvae:step=2", "gmmvae:step=2", "nvae:step=2", "vqvae:stages=6"])
 def test_payloads_cost_their_information(text: str, test_faces: ImageSet) -> None:
     codec = make(text)
     images = np.array(test_faces.images[:100])
