@@ -20,6 +20,7 @@ from facebench.plugins import load_registry
 SHIPPED = (
     *("cvae-flat", "cvae-mask-flat", "cvae-paper", "dcgan-flat", "dcgan-mask-flat", "dcgan-paper", "dfcvae-flat"),
     *("gmmvae-flat", "nvae-flat", "vqvae-flat"),
+    *(f"maskvae-h{number}" for number in range(1, 9)),
 )
 
 
@@ -30,7 +31,7 @@ def make(text: str, size: tuple[int, int] = (64, 64)) -> Codec:
 
 
 @pytest.mark.parametrize(
-    "text", ["cvae", "dcgan", "cvae:weights=paper:step=1", "dcgan:weights=paper", "gmmvae", "nvae", "vqvae"]
+    "text", ["cvae", "dcgan", "cvae:weights=paper:step=1", "dcgan:weights=paper", "gmmvae", "maskvae", "nvae", "vqvae"]
 )
 def test_a_payload_decodes_alike_in_another_process_thread_count_and_batch(
     text: str, test_faces: ImageSet, tmp_path: Path
