@@ -20,7 +20,7 @@ from facebench.plugins import load_registry
 SHIPPED = (
     *("cvae-flat", "cvae-mask-flat", "cvae-paper", "dcgan-flat", "dcgan-mask-flat", "dcgan-paper", "dfcvae-flat"),
     *("gmmvae-flat", "nvae-flat", "vqvae-flat"),
-    *(f"maskvae-h{number}" for number in range(1, 9)),
+    *(f"maskvae-h{number}" for number in range(1, 11)),
 )
 
 
