@@ -10,6 +10,7 @@ from typing import Any
 from facebench.report.plot import saved_figure
 from facebench.report.text import NONE, markdown_table, number, plain
 from facebench.study.evidence import Evidence
+from facebench.study.masked_training import Pair, differing
 from facebench.study.papers import PAPER_STEPS, TOLEDO_STEPS
 
 _COLUMNS = 4
@@ -44,28 +45,41 @@ def training_section(evidence: Evidence) -> str:
             '"Published" are the steps that the papers took. All other fields of each recipe, the curve, and the '
             "digests of data and weights are in the card beside the weights file.",
             markdown_table(headers, rows, left=(0, 1, 2, 8)),
-            _what_more_would_bring(evidence.cards),
+            _what_more_would_bring(evidence),
         )
     )
 
 
-def _what_more_would_bring(cards: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return what is known of longer trainings: codecs of which two lengths were trained, and what is not known."""
-    told = []
+def _what_more_would_bring(evidence: Evidence) -> str:
+    """Return what is known of longer trainings, from codecs of which two lengths were trained, and what is not."""
+    cards, told = evidence.cards, []
     for codec in ("cvae", "dcgan"):
-        if {codec, f"{codec}:weights=paper"} <= cards.keys():
-            short, long = cards[f"{codec}:weights=paper"], cards[codec]
-            losses = [min(card["curve"]["valid"]) for card in (short, long)]
-            told.append(
-                f"from {short['steps']:,} to {long['steps']:,} steps the best validation loss of {codec} fell by "
-                f"{1 - losses[1] / losses[0]:.0%}, from {number(losses[0])} to {number(losses[1])}"
-            )
-    lengths = f"What more steps would bring: {'; '.join(told)} (the longer one also mirrors pictures). " if told else ""
-    return (
-        f"{lengths}A schedule that ends in a learning rate of nothing ends flat whatever its length, so a longer one "
-        "may end lower. Least is known of the ten hypotheses, which had the smallest share of their published steps: "
-        "their order may change with more, and masked and plain twins are compared at this length only."
+        paper = f"{codec}:weights=paper"
+        if not {codec, paper} <= cards.keys():
+            continue
+        losses = [min(cards[name]["curve"]["valid"]) for name in (paper, codec)]
+        others = [
+            name.replace("_", " ")
+            for name in differing(evidence, Pair(codec, codec, paper))
+            if name not in ("steps", "epochs")
+        ]
+        told.append(
+            f"from {cards[paper]['steps']:,} to {cards[codec]['steps']:,} steps the best validation loss of {codec} "
+            f"fell by {1 - losses[1] / losses[0]:.0%}, from {number(losses[0])} to {number(losses[1])}"
+            + (f" (they differ in {', '.join(others)} too)" if others else "")
+        )
+    sentences = [f"What more steps would bring: {'; '.join(told)}."] if told else []
+    sentences.append(
+        "A schedule that ends in a learning rate of nothing ends flat whatever its length, so a longer one may end "
+        "lower."
     )
+    hypotheses = [card["steps"] for name, card in cards.items() if name.startswith("maskvae")]
+    if hypotheses:
+        sentences.append(
+            f"The hypotheses had {max(hypotheses) / TOLEDO_STEPS:.0%} of their published steps: their order may change "
+            "with more, and masked and plain twins are compared at this length only."
+        )
+    return " ".join(sentences)
 
 
 def _last_gain(curve: Mapping[str, Any]) -> float | None:
