@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -25,13 +27,16 @@ from facebench.study.claims import judged_claims
 from facebench.study.discriminator import discriminator_section, read_cards
 from facebench.study.evidence import Evidence, Measured
 from facebench.study.identity import identity_section
-from facebench.study.masked_scores import masked_scores
+from facebench.study.masked_scores import MaskedScores, masked_scores
 from facebench.study.papers import TABLE_1, TABLE_2
 
 #: The study in small: of its systems some, one of which nobody has weights for.
 SMALL = {
     "systems": (
-        ("jpeg:headerless=true", "eigenfaces", "cvae", "cvae:weights=paper", "dcgan:weights=flat/discriminator-slow"),
+        (
+            *("jpeg:headerless=true", "eigenfaces", "cvae", "gmmvae", "cvae:weights=paper"),
+            "dcgan:weights=flat/discriminator-slow",
+        ),
         ("--sweep",),
     ),
     "as-published": (
@@ -47,6 +52,7 @@ SMALL = {
     ),
 }
 PAIR = masked_training.Pair("l1", "cvae", "dcgan")
+TWINS = masked_training.Pair("l1 twins", "cvae", "gmmvae")
 UNTRAINED = masked_training.Pair("nothing", "dcgan:weights=discriminator-slow", "dcgan")
 
 
@@ -73,7 +79,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(study, "STEPS", small_steps())
         sheet = ["show", "sample:3", "--codecs", "cvae", "--bytes", "64", "--out"]
         patch.setattr(study, "sheet_arguments", lambda into: [*sheet, str(into / "reconstructions.png")])
-        patch.setattr(masked_training, "PAIRS", (PAIR, UNTRAINED))
+        patch.setattr(masked_training, "PAIRS", (PAIR, TWINS, UNTRAINED))
         assert run(out, "--jobs", "2") == 0
         page = (out / "README.md").read_text()
         assert run(out, "--jobs", "2") == 0
@@ -119,6 +125,26 @@ def test_a_pair_is_compared_over_the_same_faces(folder: Path) -> None:
     assert re.search(r"^¹ these two differ in .*loss_weight.*no evidence on masks alone", text, re.MULTILINE)
 
 
+def test_a_pair_is_compared_at_the_ends_of_the_bytes_that_both_reach(folder: Path) -> None:
+    found = re.findall(r"([\d.]+) / ([\d.]+) in (\d+), (?:beats|loses|level)", cells(folder, "l1 twins²")[5])
+    table = pd.read_parquet(folder / "systems" / "records.parquet")
+    faces = table[table["mask"] == "face"]
+    ends = []
+    for start in ("cvae:step", "gmmvae:"):
+        points = faces[
+            faces["point"].astype(str).str.startswith(start) & ~faces["point"].astype(str).str.contains("paper")
+        ]
+        means = (
+            points.groupby(points["point"].astype(str))[["payload_bytes", "1-SSIM"]].mean().sort_values("payload_bytes")
+        )
+        ends.append(means)
+    assert int(found[0][2]) == math.ceil(max(means["payload_bytes"].iloc[0] for means in ends))
+    assert int(found[1][2]) == math.floor(min(means["payload_bytes"].iloc[-1] for means in ends))
+    for values in found:
+        for value, means in zip(values[:2], ends, strict=True):
+            assert means["1-SSIM"].min() - 1e-4 <= float(value) <= means["1-SSIM"].max() + 1e-4
+
+
 def test_what_has_no_weights_is_told_and_not_judged(folder: Path) -> None:
     page = (folder / "README.md").read_text()
     assert cells(folder, "nothing")[1:] == ["–"] * 6
@@ -134,13 +160,18 @@ def test_what_has_no_weights_is_told_and_not_judged(folder: Path) -> None:
 def test_the_page_names_its_pictures_commands_and_trainings(folder: Path) -> None:
     page = (folder / "README.md").read_text()
     assert "12 SYNTHETIC faces" in page
-    assert "facebench run --codecs jpeg:headerless=true,eigenfaces,cvae,cvae:weights=paper,dcgan:weights=flat" in page
+    assert (
+        "facebench run --codecs jpeg:headerless=true,eigenfaces,cvae,gmmvae,cvae:weights=paper,dcgan:weights=flat"
+        in page
+    )
     weights = Path(study.__file__).parents[2] / "codecs/facebench_codecs/weights"
     short, long = (json.loads((weights / f"cvae-{name}-64.json").read_text()) for name in ("paper", "flat"))
-    assert cells(folder, "cvae:weights=paper")[3] == f"{short['steps']:,}"
+    assert cells(folder, "cvae:weights=paper")[3:5] == [f"{short['steps']:,}", "18,200"]
     fell = 1 - min(long["curve"]["valid"]) / min(short["curve"]["valid"])
-    told = f"from {short['steps']:,} to {long['steps']:,} steps the best validation loss of cvae fell by {fell:.0%}"
-    assert told in page
+    steps = f"with {long['steps']:,} instead of {short['steps']:,} steps"
+    assert f"{steps} the best validation loss of cvae fell by {fell:.0%}" in page
+    left = re.search(r"neighbouring pixels are left: CVAE (\d+)%, DCGAN \d+%, JPEG (\d+)%", page)
+    assert left is not None and int(left[1]) < 90 < int(left[2]) < 110
     assert "![contact sheet](reconstructions.png)" in page and (folder / "reconstructions.png").is_file()
     for name in re.findall(r"\]\((\S+\.svg)\)", page):
         drawing = folder / name
@@ -156,6 +187,11 @@ def test_bytes_at_the_papers_quality_lie_between_the_curves_points(folder: Path)
     means = curve.groupby(curve["point"].astype(str))[["payload_bytes", "1-SSIM"]].mean().sort_values("payload_bytes")
     worse, better = means[means["1-SSIM"] > 0.307].iloc[-1], means[means["1-SSIM"] <= 0.307].iloc[0]
     assert worse["payload_bytes"] < size < better["payload_bytes"]
+    sizes = [float(cells(folder, name)[1].split()[0]) for name in ("gmmvae", "cvae")]
+    told = re.search(
+        r"cvae's at this quality: (\S+) % .* (\S+) % \[\S+ \S+\] \(BD-rate\)", (folder / "README.md").read_text()
+    )
+    assert told is not None and float(told[1]) == pytest.approx(100 * (sizes[0] / sizes[1] - 1), abs=0.5)
 
 
 def test_a_step_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +242,8 @@ def constructed(registry: Registry, **scores: list[float] | tuple[list[float], l
     names = {
         "cvae": "cvae:weights=paper:latent=float32",
         "dcgan": "dcgan:weights=paper:latent=float32",
+        "flat_cvae": "cvae:latent=float32",
+        "flat_dcgan": "dcgan:latent=float32",
         "jpeg": "jpeg:quality=85",
     }
     points = []
@@ -234,10 +272,19 @@ def mixed() -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("other", "told"), [(shifted(-0.1), "confirmed"), (shifted(0.1), "refuted"), (mixed(), "refuted")]
+    ("short", "long", "told"),
+    [
+        (shifted(-0.1), shifted(-0.1), "confirmed"),
+        (shifted(-0.1), shifted(0.1), "in part"),
+        (shifted(0.1), mixed(), "refuted"),
+    ],
 )
-def test_superior_is_what_is_better_by_more_than_chance(registry: Registry, other: list[float], told: str) -> None:
-    assert verdict(constructed(registry, cvae=ORDINARY, dcgan=other), "vastly superior") == told
+def test_superior_is_what_is_better_by_more_than_chance(
+    registry: Registry, short: list[float], long: list[float], told: str
+) -> None:
+    evidence = constructed(registry, cvae=ORDINARY, dcgan=short, flat_cvae=ORDINARY, flat_dcgan=long)
+    assert verdict(evidence, "vastly superior") == told
+    assert verdict(constructed(registry, cvae=ORDINARY, dcgan=short), "vastly superior") == "could not be tested"
 
 
 @pytest.mark.parametrize(
@@ -267,9 +314,35 @@ def test_masks_help_where_each_pair_is_better(
     evidence = constructed(registry, cvae=shifted(0.2), **ten(masked, ORDINARY))
     assert verdict(evidence, "Masks in training improve") == told
     assert verdict(evidence, "significantly better than Toledo") == toledo
+    better = constructed(registry, cvae=shifted(-0.2), **ten(masked, ORDINARY))
+    assert verdict(better, "significantly better than Toledo") == "confirmed"
+    here_alone = constructed(registry, cvae=shifted(0.05), **ten(shifted(0.2), shifted(0.2)))
+    assert verdict(here_alone, "significantly better than Toledo") == "in part"
     missing = constructed(registry, cvae=ORDINARY, h1=masked, h2=ORDINARY)
     assert verdict(missing, "Masks in training improve") == "could not be tested"
     assert verdict(missing, "significantly better than Toledo") == "could not be tested"
+
+
+@pytest.mark.parametrize(
+    ("hats", "bangs", "told"),
+    [(0.02, 0.02, "confirmed"), (0.02, 0.0, "in part"), (-0.02, 0.0, "refuted"), (None, 0.02, "could not be tested")],
+)
+def test_what_covers_a_face_is_told_by_the_sets_labels(
+    registry: Registry, hats: float | None, bangs: float, told: str
+) -> None:
+    people = np.arange(24) // 2
+    labels = {"Wearing_Hat": people % 3 == 0, "Bangs": people % 4 < 2}
+    errors = np.array(mixed()) + (hats or 0) * labels["Wearing_Hat"] + bangs * labels["Bangs"]
+    labels = {name: values for name, values in labels.items() if hats is not None or name == "Bangs"}
+    images = SimpleNamespace(attributes=labels, identities=tuple(FACES))
+    evidence = replace(constructed(registry, cvae=ORDINARY), images=images)  # type: ignore[arg-type]
+    scores = MaskedScores("CVAE", "cvae", {"face pixels alone (ours)": {"L2": errors}}, 0.5)
+    (found,) = [claim for claim in judged_claims(evidence, [scores], {}) if claim.text.startswith("Hands")]
+    assert found.verdict == told
+    if hats is not None:
+        covered = labels["Wearing_Hat"]
+        means = [f"{errors[rows].mean():.4f}" for rows in (covered, ~covered)]
+        assert f"{means[0]} with a hat (8 faces), {means[1]} without" in found.figure
 
 
 def test_the_short_trainings_decide_on_the_adversary(registry: Registry) -> None:

@@ -127,7 +127,7 @@ def _ends(card: Mapping[str, Any]) -> dict[str, float]:
 
 def draw_discriminators(cards: Cards, path: Path) -> None:
     """Draw losses and accuracies of the discriminators over the steps, as SVG and, beside it, PNG."""
-    with saved_figure(path, (11, 4)) as figure:
+    with saved_figure(path, (12.5, 4)) as figure:
         left, right = figure.subplots(1, 2)
         for name, card in cards.items():
             curve = card["curve"]
@@ -144,4 +144,4 @@ def draw_discriminators(cards: Cards, path: Path) -> None:
         for axes in (left, right):
             axes.set_xlabel("steps")
             axes.grid(True, linewidth=0.3, color="#dddddd")
-        left.legend(fontsize=7, frameon=False)
+        figure.legend(loc="outside right center", fontsize=7, frameon=False)

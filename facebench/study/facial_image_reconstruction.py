@@ -67,7 +67,7 @@ STEPS = (
 def sheet_arguments(folder: Path) -> list[str]:
     """Return what follows ``facebench`` to draw a synthetic face as the systems leave it into ``folder``."""
     shown = ",".join((*_LEARNED, "maskvae:weights=h9", "facet", "eigenfaces", "jpeg:headerless=true"))
-    return ["show", "sample:3", "--codecs", shown, "--bytes", "64", "--out", str(folder / SHEET)]
+    return ["show", "sample:3", "--codecs", shown, "--bytes", "64,128", "--out", str(folder / SHEET)]
 
 
 def write(folder: Path, images: ImageSet, registry: Registry, commands: list[str], *, sheet: bool) -> Path:

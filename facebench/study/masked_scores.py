@@ -25,11 +25,15 @@ _WAYS = (WHOLE_PICTURE, FACE_ALONE, BACKGROUND, _BOTH_BLACK, _BLACK_BY_FACE, _OR
 
 @dataclass(frozen=True)
 class MaskedScores:
-    """Scores of each picture, (N,), by way of masking and metric, of one operating point."""
+    """Scores of each picture, (N,), by way of masking and metric, of one operating point.
+
+    ``detail`` is what is left of the originals' differences between neighbouring pixels, 1 for all of them.
+    """
 
     name: str
     point: str
     ways: Mapping[str, Scores]
+    detail: float
 
     def mean(self, way: str, metric: str) -> float:
         """Return the mean over the pictures that have a value, NaN if none has."""
@@ -81,11 +85,18 @@ def scores_of(evidence: Evidence) -> list[MaskedScores]:
     images = evidence.images
     if images.masks is None:
         return []
-    return [
-        MaskedScores(row.name, row.point, masked_scores(images.images, evidence.decoded(row.point), images.masks))
-        for row in TABLE_1
-        if not row.face and evidence.as_published.row(row.point) is not None
-    ]
+    found = []
+    for row in TABLE_1:
+        if not row.face and evidence.as_published.row(row.point) is not None:
+            decoded = evidence.decoded(row.point)
+            ways = masked_scores(images.images, decoded, images.masks)
+            found.append(MaskedScores(row.name, row.point, ways, _variation(decoded) / _variation(images.images)))
+    return found
+
+
+def _variation(pictures: NDArray[np.uint8]) -> float:
+    """Return the mean absolute difference between neighbouring pixels of ``pictures``, (N, H, W, 3)."""
+    return float(np.mean([np.abs(np.diff(pictures.astype(np.int16), axis=axis)).mean() for axis in (1, 2)]))
 
 
 def masking_section(evidence: Evidence, found: list[MaskedScores]) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from facebench.analysis.curves import Curve
 from facebench.analysis.significance import Comparison, compare_at, corrected, holm, significant
 from facebench.analysis.summary import FACE, WHOLE
 from facebench.report.text import NONE, Footnotes, markdown_table, number
 from facebench.study.evidence import Difference, Evidence
 from facebench.study.papers import METRICS, TABLE_2
-
-#: Bytes at which the curves are held against each other.
-_EQUAL_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -62,22 +61,36 @@ def effects(evidence: Evidence, mask: str = FACE) -> list[dict[str, Difference]]
     return [dict(zip(METRICS, found[start : start + count], strict=True)) for start in range(0, len(found), count)]
 
 
-def at_equal_bytes(evidence: Evidence) -> list[Comparison | None]:
-    """Return each pair's 1-SSIM over the face at :data:`_EQUAL_BYTES`; None where a curve ends before or is not there.
+def at_equal_bytes(evidence: Evidence) -> list[list[Comparison]]:
+    """Return each pair's 1-SSIM over the face at the fewest and the most bytes that both reach; none without a curve.
 
     p-values are corrected by Holm for all of them.
     """
     summary = evidence.systems.summary
     curves = summary.curves("1-SSIM", FACE)
-    found: list[Comparison | None] = []
+    found: list[list[Comparison | None]] = []
     for pair in PAIRS:
         ours, theirs = (curves.get(_curve(evidence, codec)) for codec in (pair.masked, pair.plain))
-        if ours is None or theirs is None:
-            found.append(None)
+        if ours is None or theirs is None or not (ours.points and theirs.points):
+            found.append([])
         else:
-            found.append(compare_at(summary, ours, theirs, "1-SSIM", FACE, _EQUAL_BYTES))
-    decided = iter(corrected([comparison for comparison in found if comparison is not None]))
-    return [None if comparison is None else next(decided) for comparison in found]
+            ends = _shared_bytes(ours, theirs)
+            found.append([compare_at(summary, ours, theirs, "1-SSIM", FACE, size) for size in ends])
+    measured = [[comparison for comparison in ends if comparison is not None] for ends in found]
+    decided = iter(corrected([comparison for ends in measured for comparison in ends]))
+    return [[next(decided) for _ in ends] for ends in measured]
+
+
+def _shared_bytes(*curves: Curve) -> tuple[int, int]:
+    """Return the fewest and the most whole bytes that all of ``curves`` reach."""
+    fewest = max(curve.points[0].bytes for curve in curves)
+    most = min(curve.points[-1].bytes for curve in curves)
+    return math.ceil(fewest), math.floor(most)
+
+
+def fewest_beaten(at_equal: Sequence[Sequence[Comparison]]) -> int:
+    """Return how many pairs of :func:`at_equal_bytes` have the masked one better at the fewest bytes."""
+    return sum(ends[0].outcome == "beats" for ends in at_equal if ends)
 
 
 def differing(evidence: Evidence, pair: Pair) -> list[str]:
@@ -104,23 +117,21 @@ def masked_training(evidence: Evidence) -> str:
     """Return the section: what masks in training change, over the face and outside it, per loss."""
     face, whole = effects(evidence), effects(evidence, WHOLE)
     rows, notes = [], Footnotes()
-    for pair, over_face, over_whole, comparison in zip(PAIRS, face, whole, at_equal_bytes(evidence), strict=True):
+    at_equal = at_equal_bytes(evidence)
+    for pair, over_face, over_whole, at_ends in zip(PAIRS, face, whole, at_equal, strict=True):
         other = differing(evidence, pair)
         mark = notes.mark(f"these two differ in {', '.join(other)} too: no evidence on masks alone") if other else ""
         cells = [f"{pair.loss}{mark}"]
         for metric in METRICS:
             cells.append(_told(over_face[metric]))
-        cells.append(
-            NONE
-            if comparison is None
-            else f"{number(comparison.ours)} / {number(comparison.theirs)}, {comparison.outcome}"
-        )
+        told = [f"{number(c.ours)} / {number(c.theirs)} in {c.size:,.0f}, {c.outcome}" for c in at_ends]
+        cells.append("; ".join(told) or NONE)
         cells.append(_signed(over_whole["L1"].change))
         rows.append(cells)
     headers = [
         "loss",
         *(f"{metric}, face" for metric in METRICS),
-        f"1-SSIM, face, at {_EQUAL_BYTES} bytes",
+        "1-SSIM, face, in equal bytes",
         "L1, whole",
     ]
     words = [word_of(effect["1-SSIM"]) for effect in face if not math.isnan(effect["1-SSIM"].change)]
@@ -130,11 +141,13 @@ def masked_training(evidence: Evidence) -> str:
             "a footnote says, from the same seed, on the same pictures in the same order, for as many steps. "
             "Differences are masked minus plain, lower is better: over face pixels, with the latent as float32, with "
             "95 % intervals paired over people; the words are by p-values that are corrected by Holm for all of "
-            "these. Then 1-SSIM at equal bytes of the payloads (masked / plain), corrected likewise; then what the "
-            "whole picture pays.",
+            "these. Then 1-SSIM in payloads of equal bytes, the fewest and the most that both reach (masked / plain), "
+            "corrected likewise; then what the whole picture pays.",
             markdown_table(headers, rows),
-            "  \n".join(notes.lines()),
-            f"Masks in training lower 1-SSIM over the face in {words.count('helps')} of {len(words)} pairs.",
+            *(["  \n".join(notes.lines())] if notes.lines() else []),
+            f"Masks in training lower 1-SSIM over the face in {words.count('helps')} of {len(words)} pairs with the "
+            f"latent as float32, and in {fewest_beaten(at_equal)} in the fewest bytes: who was trained with masks has "
+            "none to spend on the background.",
         )
     )
 

@@ -6,22 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facebench.paths import atomic_path
-from facebench.report.plot import rate_distortion_svg
 from facebench.report.text import markdown_table
-from facebench.study.claims import Claim, judged_claims
+from facebench.study.claim import Claim
+from facebench.study.claims import judged_claims
 from facebench.study.discriminator import FOLDER, discriminator_section, draw_discriminators, ends_of, read_cards
 from facebench.study.evidence import Evidence
 from facebench.study.identity import identity_section
 from facebench.study.masked_scores import masking_section, scores_of
 from facebench.study.masked_training import masked_training
-from facebench.study.rates import rates_section
+from facebench.study.rates import draw_rates, rates_section
 from facebench.study.tables import table_1, table_2
 from facebench.study.training import draw_training, training_section
 
 PAGE = "README.md"
 #: A contact sheet of a synthetic face, if it was drawn.
 SHEET = "reconstructions.png"
-_METRIC = "1-SSIM"
 
 
 def write_page(evidence: Evidence, folder: Path, title: str, commands: Sequence[str], *, sheet: bool) -> Path:
@@ -29,7 +28,7 @@ def write_page(evidence: Evidence, folder: Path, title: str, commands: Sequence[
 
     ``sheet`` says whether :data:`SHEET` was drawn.
     """
-    rate_distortion_svg(evidence.systems.run, _METRIC, folder / "rate-distortion.svg")
+    draw_rates(evidence, folder)
     draw_training(evidence, folder / "training.svg")
     cards = read_cards(folder / FOLDER)
     if cards:
@@ -75,7 +74,7 @@ def _pictures(sheet: bool) -> str:
         return f"No contact sheet was drawn. {own}"
     return (
         "A synthetic face, as no real one may be shown; such faces flatter eigenfaces. Each codec at the most that "
-        f"fits into 64 bytes:\n\n![contact sheet]({SHEET})\n\n{own}"
+        f"fits into 64 and into 128 bytes:\n\n![contact sheet]({SHEET})\n\n{own}"
     )
 
 

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import numpy as np
 
+from facebench.analysis.bd_rate import ResampledPair, bd_rate, scale_of
 from facebench.analysis.bootstrap import percentile_interval
 from facebench.analysis.equal_bytes import bytes_at
-from facebench.report.text import byte_count, markdown_table, weights_size
+from facebench.analysis.summary import FACE, WHOLE
+from facebench.report.bd_rate import per_cent
+from facebench.report.plot import rate_distortion_svg
+from facebench.report.text import byte_count, markdown_table, number, weights_size
 from facebench.study.evidence import Evidence
 from facebench.study.papers import CVAE_QUALITY
 
 _METRIC = "1-SSIM"
+#: The section's plots, of whole pictures and of faces.
+PLOTS = {WHOLE: "rate-distortion.svg", FACE: "rate-distortion-face.svg"}
+
+
+def draw_rates(evidence: Evidence, folder: Path) -> None:
+    """Draw :data:`PLOTS` into ``folder``, as SVG and, beside each, PNG; raises as ``rate_distortion_svg``."""
+    for mask, name in PLOTS.items():
+        rate_distortion_svg(evidence.systems.run, _METRIC, folder / name, mask=mask)
 
 
 def bytes_at_quality(evidence: Evidence) -> dict[str, float]:
@@ -22,20 +37,27 @@ def bytes_at_quality(evidence: Evidence) -> dict[str, float]:
 
 def _mixture(evidence: Evidence) -> str:
     """Return what a mixture as the prior saves against the single Gaussian of its twin."""
-    sizes = bytes_at_quality(evidence)
+    summary, sizes = evidence.systems.summary, bytes_at_quality(evidence)
+    curves = summary.curves(_METRIC)
     if not {"gmmvae", "cvae"} <= sizes.keys():
         return "What gmmvae's mixture saves against cvae's single Gaussian was not measured: one has no reading."
-    change = sizes["gmmvae"] / sizes["cvae"] - 1
-    summary = evidence.systems.summary
-    interval = ""
-    if summary.resampled:
-        curves = summary.curves(_METRIC)
-        one, other = (summary.resampled_curve(curves[n], _METRIC).bytes_at(CVAE_QUALITY) for n in ("gmmvae", "cvae"))
-        low, high = percentile_interval((one / other - 1)[:, None])
-        interval = f" [{float(low[0]):+.1%}, {float(high[0]):+.1%}]"
+    one, other = curves["gmmvae"], curves["cvae"]
+    change, low, high = 100 * (sizes["gmmvae"] / sizes["cvae"] - 1), math.nan, math.nan
+    pair = ResampledPair.of(summary, one, other, _METRIC, WHOLE)
+    if pair:
+        ratios = pair.curve.bytes_at(CVAE_QUALITY) / pair.reference.bytes_at(CVAE_QUALITY)
+        low, high = (float(end[0]) for end in percentile_interval(100 * (ratios - 1)[:, None]))
+    reading = bd_rate(one, other, scale_of(_METRIC, higher_is_better=False), resampled=pair)
+    whole = (
+        f"over all qualities that both reach {per_cent(reading.value, reading.low, reading.high)} (BD-rate)"
+        if reading.value is not None
+        else f"a BD-rate there is not: {reading.reason}"
+    )
     return (
-        "gmmvae is cvae with a mixture of Gaussians as the prior that its latent is coded under; at this quality it "
-        f"takes {change:+.1%}{interval} of cvae's bytes."
+        "gmmvae is cvae with a mixture of Gaussians as the prior that its latent is trained and coded under. Bytes "
+        f"against cvae's at this quality: {per_cent(change, low, high)}; {whole}. At their finest steps "
+        f"it has {number(one.points[-1].value)} in {byte_count(one.points[-1].bytes)} bytes, cvae "
+        f"{number(other.points[-1].value)} in {byte_count(other.points[-1].bytes)}."
     )
 
 
@@ -56,11 +78,14 @@ def rates_section(evidence: Evidence) -> str:
     reasons = [reading.reason for curve in curves.values() if (reading := bytes_at(curve, CVAE_QUALITY)).value is None]
     return "\n\n".join(
         (
-            "![rate-distortion curves](rate-distortion.svg)",
+            f"![rate-distortion curves]({PLOTS[WHOLE]})",
             f"Bytes per picture at the paper's CVAE quality, 1-SSIM {CVAE_QUALITY} over whole pictures, read off each "
             "curve between its own operating points (95 % interval over people):",
             markdown_table(["codec", "bytes", "decoder weights"], rows),
             _mixture(evidence),
-            "Without a reading: " + "; ".join(reasons) + "." if reasons else "",
+            *(["Without a reading: " + "; ".join(reasons) + "."] if reasons else []),
+            "Who was trained with masks, `cvae-mask`, `dcgan-mask` and the odd ones of `maskvae`, is to be held "
+            "against the others over the face:",
+            f"![rate-distortion curves over the face]({PLOTS[FACE]})",
         )
-    ).rstrip()
+    )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from facebench.analysis.summary import FACE, WHOLE
 from facebench.report.text import NONE, byte_count, markdown_table, plain
 from facebench.study.evidence import Evidence
-from facebench.study.papers import METRICS, PAPER_JPEG_L1, PAPER_STEPS, TABLE_1, TABLE_2
+from facebench.study.papers import JPEG, METRICS, PAPER_JPEG_L1, PAPER_STEPS, TABLE_1, TABLE_2
 
 
 def table_1(evidence: Evidence) -> str:
@@ -50,7 +50,7 @@ def _reasons(evidence: Evidence) -> str:
         for codec, count in steps.items()
         if count is not None
     }
-    jpeg = evidence.as_published.mean("jpeg:quality=85", "L1")
+    jpeg = evidence.as_published.mean(JPEG, "L1")
     reasons = {
         "all": "ours are the centre 148 of each picture, not the whole frame squashed, and people whom no training saw",
         "CVAE": schedule.get("cvae", "no card tells its steps"),

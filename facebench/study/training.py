@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,10 @@ from facebench.study.masked_training import Pair, differing
 from facebench.study.papers import PAPER_STEPS, TOLEDO_STEPS
 
 _COLUMNS = 4
+#: Less than this share of the loss in the last fifth of the steps is flat.
+_FLAT = 0.005
+#: Seconds.
+_HOUR = 3600
 
 
 def training_section(evidence: Evidence) -> str:
@@ -40,14 +44,40 @@ def training_section(evidence: Evidence) -> str:
     return "\n\n".join(
         (
             "![training curves](training.svg)",
-            '"Last fifth" is by how much the best validation loss fell in the last fifth of the steps; below 0.5 % is '
-            "flat. Where the learning rate falls to nothing by schedule, it is what the end of the schedule brought. "
-            '"Published" are the steps that the papers took. All other fields of each recipe, the curve, and the '
-            "digests of data and weights are in the card beside the weights file.",
+            '"Last fifth" is by how much the best validation loss fell in the last fifth of the steps; below '
+            f"{_FLAT:.1%} is flat. Where the learning rate falls to nothing by schedule, it is what the end of the "
+            'schedule brought. "Published" are about the steps that the papers took. All other fields of each recipe, '
+            "the curve, and the digests of data and weights are in the card beside the weights file.",
             markdown_table(headers, rows, left=(0, 1, 2, 8)),
+            _how_far(evidence.cards),
             _what_more_would_bring(evidence),
         )
     )
+
+
+def _how_far(cards: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return which trainings ended flat, which after an hour or more without, and which for their number of steps."""
+    ends: dict[str, list[str]] = {"flat": [], "after an hour or more, not flat": [], "after their steps, not flat": []}
+    flat, late, early = ends.values()
+    for name, card in _in_order(cards):
+        gain = _last_gain(card["curve"])
+        (flat if gain is not None and gain < _FLAT else late if card["seconds"] >= _HOUR else early).append(name)
+    told = "; ".join(f"{how}: {', '.join(_gathered(names, cards))}" for how, names in ends.items() if names)
+    return (
+        f"How they ended. {told[:1].upper()}{told[1:]}. Twins and hypotheses have equal steps, as the comparison "
+        "between them is what counts. Minutes were taken beside other work on two cores."
+    )
+
+
+def _gathered(names: Sequence[str], cards: Mapping[str, Any]) -> list[str]:
+    """Return ``names``, but one for all weights of a codec that has more than two if all of them are among them."""
+    told: list[str] = []
+    for name in names:
+        codec = name.split(":")[0]
+        every = [other for other in cards if other.split(":")[0] == codec]
+        together = len(every) > 2 and set(every) <= set(names)
+        told.append(f"{codec} (all {len(every)})" if together else name)
+    return list(dict.fromkeys(told))
 
 
 def _what_more_would_bring(evidence: Evidence) -> str:
@@ -57,15 +87,17 @@ def _what_more_would_bring(evidence: Evidence) -> str:
         paper = f"{codec}:weights=paper"
         if not {codec, paper} <= cards.keys():
             continue
-        losses = [min(cards[name]["curve"]["valid"]) for name in (paper, codec)]
+        short, long = (min(cards[name]["curve"]["valid"]) for name in (paper, codec))
         others = [
             name.replace("_", " ")
             for name in differing(evidence, Pair(codec, codec, paper))
             if name not in ("steps", "epochs")
         ]
         told.append(
-            f"from {cards[paper]['steps']:,} to {cards[codec]['steps']:,} steps the best validation loss of {codec} "
-            f"fell by {1 - losses[1] / losses[0]:.0%}, from {number(losses[0])} to {number(losses[1])}"
+            f"with {cards[codec]['steps']:,} instead of {cards[paper]['steps']:,} steps the best validation loss of "
+            f"{codec} "
+            + (f"fell by {1 - long / short:.0%}, " if long < short else "did not fall, ")
+            + f"from {number(short)} to {number(long)}"
             + (f" (they differ in {', '.join(others)} too)" if others else "")
         )
     sentences = [f"What more steps would bring: {'; '.join(told)}."] if told else []
@@ -90,11 +122,9 @@ def _last_gain(curve: Mapping[str, Any]) -> float | None:
 
 
 def _published_steps(name: str) -> int | None:
-    """Return the steps that a paper took for the weights called ``name``, or None."""
-    codec, *settings = name.split(":")
-    if codec == "maskvae":
-        return TOLEDO_STEPS
-    return PAPER_STEPS.get(codec) if "weights=paper" in settings else None
+    """Return the steps that a paper took for the codec whose weights are called ``name``, or None."""
+    codec = name.split(":")[0]
+    return TOLEDO_STEPS if codec == "maskvae" else PAPER_STEPS.get(codec)
 
 
 def _in_order(cards: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
