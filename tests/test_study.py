@@ -25,7 +25,7 @@ from facebench.study import facial_image_reconstruction as study
 from facebench.study import masked_training
 from facebench.study.claims import judged_claims
 from facebench.study.discriminator import discriminator_section, read_cards
-from facebench.study.evidence import Evidence, Measured
+from facebench.study.evidence import Evidence, Identity, Measured
 from facebench.study.identity import identity_section
 from facebench.study.masked_scores import MaskedScores, masked_scores
 from facebench.study.papers import TABLE_1, TABLE_2
@@ -360,14 +360,25 @@ def test_the_short_trainings_decide_on_the_adversary(registry: Registry) -> None
 
 def test_identity_is_told_by_budget(registry: Registry) -> None:
     errors = [1.0] * 6 + [0.0] * 18
-    run = make_run([Point("cvae@64B", errors, [60] * 24, about={"curve": "cvae@64B", "budget": 64})], identities=FACES)
+    run = make_run(
+        [Point("cvae@64B", errors, [60] * 24, about={"curve": "cvae@budget", "budget": 64})], identities=FACES
+    )
     run.records["ID-error"] = run.records["ID-miss"] = run.records["1-SSIM"]
     for name in ("ID-error", "ID-miss"):
         run.manifest["metrics"][name] = run.manifest["metrics"]["1-SSIM"]
-    line = next(line for line in identity_section(Measured(run, registry)).splitlines() if line.startswith("| cvae"))
-    found = [cell.strip() for cell in line.strip("|").split("|")]
-    assert found[1] == "60.0"
-    assert found[2].startswith("0.7500 [") and found[3] == "0.7500"
+    points = make_run([Point("jpeg:quality=85", [0.0] * 24, [900] * 24)], identities=FACES)
+    points.records["ID-error"] = points.records["ID-miss"] = points.records["1-SSIM"]
+    points.manifest["metrics"] = run.manifest["metrics"]
+    identity = Identity(Measured(run, registry), Measured(points, registry))
+    lines = [line for line in identity_section(identity).splitlines() if line.startswith(("| cvae", "| jpeg"))]
+    cvae, jpeg = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    assert cvae[1] == "60.0" and cvae[2].startswith("0.7500 [") and cvae[3] == "0.7500"
+    assert jpeg[:2] == ["jpeg:quality=85", "900.0"] and jpeg[2].startswith("1.0000 [")
+    evidence = replace(constructed(registry, cvae=ORDINARY), identity=identity)
+    assert verdict(evidence, "leaves face recognition alone") == "confirmed"
+    assert verdict(evidence, "keep who it is") == "refuted"
+    (claim,) = [claim for claim in judged_claims(evidence, [], {}) if "leaves face recognition" in claim.text]
+    assert "100% as published, in 900.0" in claim.figure
 
 
 def masked_pictures() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:

@@ -280,23 +280,21 @@ def _networks_keep_identity(evidence: Evidence) -> Claim:
 
 
 def _kept(evidence: Evidence, text: str, codecs: Sequence[str]) -> Claim:
-    """Confirmed if each codec keeps enough faces at all budgets that it fits, in part if at some."""
+    """Confirmed if each codec keeps enough faces at all budgets that it fits and as published, in part if at some."""
     if evidence.identity is None:
-        return Claim(text, UNTESTED, "the step --identity was not run")
-    shares = {
-        (codec, budget): share
-        for codec in codecs
-        for budget in evidence.identity.summary.budgets
-        if (share := matched(evidence.identity, codec, budget)) is not None
-    }
-    if not shares:
+        return Claim(text, UNTESTED, "the steps of --identity were not run")
+    found = {codec: matched(evidence.identity, codec) for codec in codecs}
+    kept = [share >= _KEPT for shares in found.values() for share in shares.values()]
+    if not kept:
         return untested(text)
-    kept = [share >= _KEPT for share in shares.values()]
     return Claim(
         text,
         CONFIRMED if all(kept) else PARTLY if any(kept) else REFUTED,
         "faces still verified: "
-        + ", ".join(f"{codec} {share:.0%} in {budget} bytes" for (codec, budget), share in shares.items()),
+        + "; ".join(
+            f"{codec} {', '.join(f'{share:.0%} {where}' for where, share in shares.items())}"
+            for codec, shares in found.items()
+        ),
     )
 
 

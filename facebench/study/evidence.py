@@ -84,14 +84,28 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Whether the person is still recognised: at byte budgets, and at operating points of the papers' tables."""
+
+    in_budgets: Measured
+    as_published: Measured
+
+
+@dataclass(frozen=True)
 class Evidence:
-    """All that the page of a study is made of; ``identity`` is None where that step was not run."""
+    """All that the page of a study is made of; ``identity`` is None where those steps were not run."""
 
     systems: Measured
     as_published: Measured
-    identity: Measured | None
+    identity: Identity | None
     images: ImageSet
     registry: Registry
+
+    @property
+    def runs(self) -> list[Measured]:
+        """All finished runs."""
+        identity = [self.identity.in_budgets, self.identity.as_published] if self.identity else []
+        return [self.systems, self.as_published, *identity]
 
     @cached_property
     def cards(self) -> Mapping[str, Mapping[str, Any]]:

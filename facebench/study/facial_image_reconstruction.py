@@ -8,7 +8,7 @@ from facebench.data.imageset import ImageSet
 from facebench.paths import MANIFEST
 from facebench.plugins import Registry
 from facebench.store import read_run
-from facebench.study.evidence import Evidence, Measured
+from facebench.study.evidence import Evidence, Identity, Measured
 from facebench.study.page import SHEET, write_page
 from facebench.study.papers import TABLE_2
 from facebench.study.steps import Step
@@ -18,7 +18,8 @@ TITLE = "Facial Image Reconstruction, measured"
 SIZE = 64
 
 #: The steps' folders.
-_SYSTEMS, _AS_PUBLISHED, _IDENTITY = "systems", "as-published", "identity"
+_SYSTEMS, _AS_PUBLISHED = "systems", "as-published"
+_IDENTITY, _IDENTITY_AS_PUBLISHED = "identity", "identity-as-published"
 
 _CLASSICAL = ("jpeg:headerless=true", "jpeg2000:headerless=true", "webp:headerless=true", "eigenfaces", "facet")
 _LEARNED = ("cvae", "cvae-mask", "dcgan", "dcgan-mask", "dfcvae", "gmmvae", "nvae", "vqvae")
@@ -61,6 +62,18 @@ STEPS = (
         ("--budget", "64,128,256", "--metrics", "default,identity"),
         on_request=True,
     ),
+    Step(
+        _IDENTITY_AS_PUBLISHED,
+        "whether the person is still recognised, at operating points of the papers' tables",
+        (
+            "jpeg:quality=85",
+            "cvae:weights=flat/paper:latent=float32",
+            "dcgan:weights=flat/paper:latent=float32",
+            "maskvae:weights=h9/h10:latent=float32",
+        ),
+        ("--metrics", "default,identity"),
+        on_request=True,
+    ),
 )
 
 
@@ -77,9 +90,10 @@ def write(folder: Path, images: ImageSet, registry: Registry, commands: list[str
     """
     systems, as_published = (Measured(read_run(folder / name), registry) for name in (_SYSTEMS, _AS_PUBLISHED))
     identity = None
-    if (folder / _IDENTITY / MANIFEST).is_file():
-        found = Measured(read_run(folder / _IDENTITY), registry)
-        # Another one may lie there, of other pictures than this command's.
-        identity = found if found.data_digest == systems.data_digest else None
+    if all((folder / name / MANIFEST).is_file() for name in (_IDENTITY, _IDENTITY_AS_PUBLISHED)):
+        found = Identity(*(Measured(read_run(folder / n), registry) for n in (_IDENTITY, _IDENTITY_AS_PUBLISHED)))
+        # Others may lie there, of other pictures than this command's.
+        digests = {found.in_budgets.data_digest, found.as_published.data_digest}
+        identity = found if digests == {systems.data_digest} else None
     evidence = Evidence(systems, as_published, identity, images, registry)
     return write_page(evidence, folder, TITLE, commands, sheet=sheet)

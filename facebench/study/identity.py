@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from facebench.analysis.summary import WHOLE, Row
 from facebench.report.text import NONE, byte_count, markdown_table, number, with_interval
-from facebench.study.evidence import Measured
+from facebench.study.evidence import Identity, Measured
+from facebench.study.papers import CVAE, DCGAN, JPEG
 
 #: Of :mod:`facebench_identity`: not verified, taken for another person, in the rank-1 sense.
 ERROR, MISS = "ID-error", "ID-miss"
+_HEADERS = ("verified [95 % CI]", "first match")
+#: The operating point of the student paper's table by the codec that is tuned to budgets.
+PAPER_POINTS = {"jpeg:headerless=true": JPEG, "cvae": CVAE, "dcgan": DCGAN}
 
 
-def matched(measured: Measured, codec: str, budget: int) -> float | None:
-    """Return the share of faces that are still verified as their person at ``budget``, or None where not all fit."""
-    row = _at(measured, codec, budget)
-    return None if row is None else 1 - row.metrics[ERROR].mean
+def matched(found: Identity, codec: str) -> dict[str, float]:
+    """Return the share of faces that are still verified as their person, by operating point in words.
+
+    These are the budgets that all pictures fit at ``codec``, and the papers' points if it names one.
+    """
+    budgets = found.in_budgets.summary.budgets
+    rows = {f"in {budget} bytes": _at(found.in_budgets, codec, budget) for budget in budgets}
+    if codec in PAPER_POINTS:
+        row = found.as_published.row(PAPER_POINTS[codec])
+        rows["as published" + ("" if row is None else f", in {byte_count(row.bytes)}")] = row
+    return {where: 1 - row.metrics[ERROR].mean for where, row in rows.items() if row is not None}
 
 
 def _at(measured: Measured, codec: str, budget: int) -> Row | None:
@@ -26,10 +37,39 @@ def _at(measured: Measured, codec: str, budget: int) -> Row | None:
     return min(rows, key=lambda row: row.downscale, default=None)
 
 
-def identity_section(measured: Measured | None) -> str:
-    """Return the section: the share that is still matched to their person, by codec and budget."""
-    if measured is None:
+def identity_section(found: Identity | None) -> str:
+    """Return the section: the share that is still matched to their person, by codec and budget, and as published."""
+    if found is None:
         return "Not measured yet: add `--identity` to the command (it needs facebench-identity)."
+    return "\n\n".join(
+        (
+            "The paper calls identifiability the property that matters most, and does not measure it. Here dlib's "
+            "recogniser, which none of the codecs has seen, looks at each decoded face: is it verified as the "
+            "original's person (distance below 0.6), and is, of all originals, the nearest one of the same person? "
+            "Each picture gets at most so many bytes.",
+            _in_budgets(found.in_budgets),
+            f"{NONE}: some picture does not fit, or failed.",
+            "At the operating points of the papers' tables, the latents as float32:",
+            _as_published(found.as_published),
+        )
+    )
+
+
+def _as_published(measured: Measured) -> str:
+    rows = [
+        [row.point, byte_count(row.bytes), *_shares(row)]
+        for row in measured.summary.rows
+        if row.mask == WHOLE and row.pictures and not row.failed
+    ]
+    return markdown_table(["operating point", "bytes", *_HEADERS], rows)
+
+
+def _shares(row: Row) -> list[str]:
+    error, miss = row.metrics[ERROR], row.metrics[MISS]
+    return [with_interval(1 - error.mean, 1 - error.high, 1 - error.low), number(1 - miss.mean)]
+
+
+def _in_budgets(measured: Measured) -> str:
     curves = list(dict.fromkeys(row.plain_curve for row in measured.summary.rows if row.budget is not None))
     budgets = measured.summary.budgets
     rows = []
@@ -40,23 +80,9 @@ def identity_section(measured: Measured | None) -> str:
             if row is None:
                 cells += [NONE] * 3
                 continue
-            error, miss = row.metrics[ERROR], row.metrics[MISS]
-            cells += [
-                f"{byte_count(row.bytes)}{' (downscaled)' if row.downscale else ''}",
-                with_interval(1 - error.mean, 1 - error.high, 1 - error.low),
-                number(1 - miss.mean),
-            ]
+            cells += [f"{byte_count(row.bytes)}{' (downscaled)' if row.downscale else ''}", *_shares(row)]
         rows.append(cells)
     headers = ["codec"]
     for budget in budgets:
-        headers += [f"bytes in {budget}", "verified [95 % CI]", "first match"]
-    return "\n\n".join(
-        (
-            "The paper calls identifiability the property that matters most, and does not measure it. Here dlib's "
-            "recogniser, which none of the codecs has seen, looks at each decoded face: is it verified as the "
-            "original's person (distance below 0.6), and is, of all originals, the nearest one of the same person? "
-            "Each picture gets at most so many bytes.",
-            markdown_table(headers, rows),
-            f"{NONE}: some picture does not fit, or failed.",
-        )
-    )
+        headers += [f"bytes in {budget}", *_HEADERS]
+    return markdown_table(headers, rows)

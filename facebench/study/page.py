@@ -79,10 +79,9 @@ def _pictures(sheet: bool) -> str:
 
 
 def _origin(evidence: Evidence, commands: Sequence[str]) -> str:
-    runs = [evidence.systems, evidence.as_published, *([evidence.identity] if evidence.identity else [])]
     weights = {
         about["weights_digest"]
-        for measured in runs
+        for measured in evidence.runs
         for about in measured.run.manifest["points"].values()
         if about.get("weights_digest")
     }
