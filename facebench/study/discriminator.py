@@ -88,6 +88,7 @@ def discriminator_section(cards: Cards) -> str:
             "of the last entries of their curves.",
             markdown_table(headers, rows),
             _answer(cards),
+            f"Each is `facebench train dcgan --recipe NAME`; its card is in `{FOLDER}/`.",
         )
     )
 
@@ -109,7 +110,7 @@ def _answer(cards: Cards) -> str:
     if not told:
         return f"{text} Nothing that was tried made it tell {LEARNED:.0%}."
     names = ", ".join(f"{name.removeprefix(_BASE + '-')} ({found['accuracy']:.0%})" for name, found in told.items())
-    return f"{text} It still tells {LEARNED:.0%} and more at the end with: {names}."
+    return f"{text} On the mean of its last {_LAST} entries it tells {LEARNED:.0%} and more with: {names}."
 
 
 def ends_of(cards: Cards) -> dict[str, dict[str, float]]:
@@ -137,9 +138,10 @@ def draw_discriminators(cards: Cards, path: Path) -> None:
                 curve["steps"], curve["discriminator"], label="as the paper's" if name == _BASE else label, **style
             )
             right.plot(curve["steps"], [100 * share for share in curve["accuracy"]], **style)
-        left.axhline(math.log(2), color="grey", linewidth=0.8, linestyle=":")
+        for chance in (math.log(2), 1):
+            left.axhline(chance, color="grey", linewidth=0.8, linestyle=":")
         right.axhline(50, color="grey", linewidth=0.8, linestyle=":")
-        left.set_ylabel("discriminator's loss (dotted: ln 2)")
+        left.set_ylabel("discriminator's loss (dotted: chance, of a hinge 1)")
         right.set_ylabel("pictures it tells apart, % (dotted: chance)")
         for axes in (left, right):
             axes.set_xlabel("steps")

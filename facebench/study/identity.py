@@ -17,14 +17,17 @@ PAPER_POINTS = {"jpeg:headerless=true": JPEG, "cvae": CVAE, "dcgan": DCGAN}
 def matched(found: Identity, codec: str) -> dict[str, float]:
     """Return the share of faces that are still verified as their person, by operating point in words.
 
-    These are the budgets that all pictures fit at ``codec``, and the papers' points if it names one.
+    First that of the papers' tables if there is one, then the budgets that all pictures fit at ``codec``, which may
+    come to the same bytes.
     """
-    budgets = found.in_budgets.summary.budgets
-    rows = {f"in {budget} bytes": _at(found.in_budgets, codec, budget) for budget in budgets}
-    if codec in PAPER_POINTS:
-        row = found.as_published.row(PAPER_POINTS[codec])
-        rows["as published" + ("" if row is None else f", in {byte_count(row.bytes)}")] = row
-    return {where: 1 - row.metrics[ERROR].mean for where, row in rows.items() if row is not None}
+    point = PAPER_POINTS.get(codec)
+    rows = [None if point is None else found.as_published.row(point)]
+    rows += [_at(found.in_budgets, codec, budget) for budget in found.in_budgets.summary.budgets]
+    return {
+        f"in {byte_count(row.bytes)} bytes{' (downscaled)' if row.downscale else ''}": 1 - row.metrics[ERROR].mean
+        for row in rows
+        if row is not None
+    }
 
 
 def _at(measured: Measured, codec: str, budget: int) -> Row | None:
@@ -44,12 +47,12 @@ def identity_section(found: Identity | None) -> str:
     return "\n\n".join(
         (
             "The paper calls identifiability the property that matters most, and does not measure it. Here dlib's "
-            "recogniser, which none of the codecs has seen, looks at each decoded face: is it verified as the "
-            "original's person (distance below 0.6), and is, of all originals, the nearest one of the same person? "
-            "Each picture gets at most so many bytes.",
+            "recogniser, which none of the codecs has seen, looks at each decoded face: is it verified against its "
+            "original (distance below 0.6), and is, of all originals, its own among them, the nearest one of the same "
+            "person (first match)? Each picture gets at most so many bytes.",
             _in_budgets(found.in_budgets),
-            f"{NONE}: some picture does not fit, or failed.",
-            "At the operating points of the papers' tables, the latents as float32:",
+            f"{NONE}: not all pictures fit.",
+            "At operating points of the papers' tables, the latents as float32, and at those of eigenfaces:",
             _as_published(found.as_published),
         )
     )

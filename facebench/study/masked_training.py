@@ -38,11 +38,11 @@ PAIRS = (
 
 
 def word_of(effect: Difference) -> str:
-    """Return "helps", "harms" or "no difference", or "" without a p-value; lower is better in all metrics."""
+    """Return "helps", "harms" or "not significant", or "" without a p-value; lower is better in all metrics."""
     if math.isnan(effect.p):
         return ""
     if not significant(effect.p):
-        return "no difference"
+        return "not significant"
     return "helps" if effect.change < 0 else "harms"
 
 
@@ -76,7 +76,7 @@ def at_equal_bytes(evidence: Evidence) -> list[list[Comparison]]:
         else:
             ends = _shared_bytes(ours, theirs)
             found.append([compare_at(summary, ours, theirs, "1-SSIM", FACE, size) for size in ends])
-    measured = [[comparison for comparison in ends if comparison is not None] for ends in found]
+    measured = [[c for c in ends if c is not None] if None not in ends else [] for ends in found]
     decided = iter(corrected([comparison for ends in measured for comparison in ends]))
     return [[next(decided) for _ in ends] for ends in measured]
 
@@ -132,13 +132,14 @@ def masked_training(evidence: Evidence) -> str:
         "loss",
         *(f"{metric}, face" for metric in METRICS),
         "1-SSIM, face, in equal bytes",
-        "L1, whole",
+        "L1, whole, difference",
     ]
     words = [word_of(effect["1-SSIM"]) for effect in face if not math.isnan(effect["1-SSIM"].change)]
     return "\n\n".join(
         (
-            "The thesis of Toledo & Antonelo. Each line is two networks, one of them trained with masks; but for what "
-            "a footnote says, from the same seed, on the same pictures in the same order, for as many steps. "
+            "The thesis of Toledo & Antonelo. Each line is two networks, one of them trained with masks (theirs with a "
+            "mask decoder besides, as published), from the same seed, on the same pictures in the same order, for as "
+            f"many steps{'; but see the footnotes' if notes.lines() else ''}. "
             "Differences are masked minus plain, lower is better: over face pixels, with the latent as float32, with "
             "95 % intervals paired over people; the words are by p-values that are corrected by Holm for all of "
             "these. Then 1-SSIM in payloads of equal bytes, the fewest and the most that both reach (masked / plain), "
@@ -146,8 +147,8 @@ def masked_training(evidence: Evidence) -> str:
             markdown_table(headers, rows),
             *(["  \n".join(notes.lines())] if notes.lines() else []),
             f"Masks in training lower 1-SSIM over the face in {words.count('helps')} of {len(words)} pairs with the "
-            f"latent as float32, and in {fewest_beaten(at_equal)} in the fewest bytes: who was trained with masks has "
-            "none to spend on the background.",
+            f"latent as float32, and in {fewest_beaten(at_equal)} in the fewest bytes, where few are left for the "
+            "background.",
         )
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from facebench.data.imageset import ImageSet
 from facebench.paths import atomic_path
 from facebench.report.text import markdown_table
 from facebench.study.claim import Claim
@@ -39,7 +40,7 @@ def write_page(evidence: Evidence, folder: Path, title: str, commands: Sequence[
         ("1. Table 1: the student paper", table_1(evidence)),
         ("2. Table 2: Toledo & Antonelo 2021", table_2(evidence)),
         ("3. Does masking in training help?", masked_training(evidence)),
-        ("4. Why does the MSE rise under masking?", masking_section(evidence, scores)),
+        ("4. Does the MSE rise under masking, and why?", masking_section(evidence, scores)),
         ("5. All systems at all rates", rates_section(evidence)),
         ("6. Training", training_section(evidence)),
         ("7. Is it still the same person?", identity_section(evidence.identity)),
@@ -58,14 +59,22 @@ def _introduction(evidence: Evidence) -> str:
     faces = "SYNTHETIC faces, not for publication" if data["synthetic"] else "real faces"
     return (
         f'What "Facial Image Reconstruction" (Killingbeck, Kim, Nguyen, Vousden) claims, and what Toledo & Antonelo '
-        f"2021 found before it, measured on {data['pictures']:,} {faces} ({data['name']}, split {data['split']}, "
-        f"{data['description']}; digest {data['digest'][:12]}) by trained codecs whose payloads are real bytes."
+        f"2021 found before it, measured on {data['pictures']:,} {faces}{_people_and_masks(evidence.images)} "
+        f"({data['name']}, split {data['split']}, {data['description']}; digest {data['digest'][:12]}) by trained "
+        "codecs whose payloads are real bytes."
     )
+
+
+def _people_and_masks(images: ImageSet) -> str:
+    people = f" of {len(set(images.identities)):,} people" if images.identities else ""
+    if images.masks is None:
+        return people
+    return f"{people}, with face masks (hair and face) over {images.masks.mean():.0%} of a picture on average"
 
 
 def _claims_table(claims: Sequence[Claim]) -> str:
     rows = [[claim.text, f"**{claim.verdict}**", claim.figure] for claim in claims]
-    return markdown_table(["the paper says", "", "measured"], rows, left=(0, 1, 2))
+    return markdown_table(["the paper says", "verdict", "measured"], rows, left=(0, 1, 2))
 
 
 def _pictures(sheet: bool) -> str:

@@ -13,7 +13,7 @@ from facebench.analysis.equal_bytes import bytes_at
 from facebench.analysis.summary import FACE, WHOLE
 from facebench.report.bd_rate import per_cent
 from facebench.report.plot import rate_distortion_svg
-from facebench.report.text import byte_count, markdown_table, number, weights_size
+from facebench.report.text import NONE, byte_count, markdown_table, number, weights_size
 from facebench.study.evidence import Evidence
 from facebench.study.papers import CVAE_QUALITY
 
@@ -51,7 +51,7 @@ def _mixture(evidence: Evidence) -> str:
     whole = (
         f"over all qualities that both reach {per_cent(reading.value, reading.low, reading.high)} (BD-rate)"
         if reading.value is not None
-        else f"a BD-rate there is not: {reading.reason}"
+        else f"without a BD-rate, as {reading.reason}"
     )
     return (
         "gmmvae is cvae with a mixture of Gaussians as the prior that its latent is trained and coded under. Bytes "
@@ -80,12 +80,13 @@ def rates_section(evidence: Evidence) -> str:
         (
             f"![rate-distortion curves]({PLOTS[WHOLE]})",
             f"Bytes per picture at the paper's CVAE quality, 1-SSIM {CVAE_QUALITY} over whole pictures, read off each "
-            "curve between its own operating points (95 % interval over people):",
+            "curve between its own operating points (95 % interval over people). `facet` is facebench's own learned "
+            f"codec, `eigenfaces` PCA with an entropy coder; {NONE}: the decoder needs no weights.",
             markdown_table(["codec", "bytes", "decoder weights"], rows),
             _mixture(evidence),
             *(["Without a reading: " + "; ".join(reasons) + "."] if reasons else []),
-            "Who was trained with masks, `cvae-mask`, `dcgan-mask` and the odd ones of `maskvae`, is to be held "
-            "against the others over the face:",
+            "Codecs trained with masks, `cvae-mask`, `dcgan-mask`, `maskvae` (its h1) and its other odd ones, compare "
+            "with the rest over the face only:",
             f"![rate-distortion curves over the face]({PLOTS[FACE]})",
         )
     )
