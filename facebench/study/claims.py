@@ -119,8 +119,8 @@ def _jpeg_is_better(evidence: Evidence) -> Claim:
         text,
         (CONFIRMED if at_equal else PARTLY) if better else REFUTED,
         f"at quality 85 ({byte_count(jpeg.bytes)} bytes) its 1-SSIM is {number(jpeg.metrics['1-SSIM'].mean)}, that "
-        f"of the CVAE, the DCGAN and Toledo & Antonelo's ten higher by {-max(d.change for d in found):.3f} and more; at "
-        f"equal bytes, without headers: {'; '.join(told)}",
+        f"of the CVAE, the DCGAN and Toledo & Antonelo's ten higher by {-max(d.change for d in found):.3f} and more; "
+        f"at equal bytes, without headers: {'; '.join(told)}",
     )
 
 
@@ -359,7 +359,7 @@ def _kept(evidence: Evidence, text: str, codecs: Sequence[str]) -> Claim:
         CONFIRMED if all(kept) else PARTLY if any(kept) else REFUTED,
         "faces still verified: "
         + "; ".join(
-            f"{codec} {', '.join(f'{share:.0%} {where}' for where, share in shares.items())}"
+            f"{codec.split(':')[0]} {', '.join(f'{share:.0%} {where}' for where, share in shares.items())}"
             for codec, shares in found.items()
         ),
     )

@@ -60,8 +60,8 @@ def _how_far(cards: Mapping[str, Mapping[str, Any]]) -> str:
     flat = [name for name, gain in gains.items() if gain is not None and gain < _FLAT]
     return (
         f"Flat by that measure: {', '.join(flat) or 'none'}. With an adversary the loss goes up and down, so that "
-        "there single entries decide. Twins and hypotheses have equal steps, as the comparison between them is what counts. "
-        "Minutes were taken beside other work on two cores."
+        "there single entries decide. Twins and hypotheses have equal steps, as the comparison between them is what "
+        "counts. Minutes were taken beside other work on two cores."
     )
 
 
