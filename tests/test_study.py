@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from facebench.cli import cli
+from facebench.cli.options import prepare_with_progress
+from facebench.data.choose import DataOptions
 from facebench.errors import FacebenchError, ResultsError
 from facebench.operating_point import label, parse_points
 from facebench.plugins import Registry, load_registry
@@ -453,3 +456,15 @@ def test_a_damaged_card_of_a_discriminator_is_one_line(name: str, text: str, tmp
     (tmp_path / name).write_text(text or json.dumps(card()))
     with pytest.raises(ResultsError, match=r"no card of facebench train|lacks discriminator"):
         read_cards(tmp_path)
+
+
+@pytest.mark.slow  # decodes 1,565 faces by each codec of Table 1
+def test_the_published_page_is_what_its_runs_give(celeba_dir: Path, registry: Registry, tmp_path: Path) -> None:
+    published = Path(study.__file__).parents[2] / "results" / "facial-image-reconstruction"
+    page = (published / "README.md").read_text()
+    commands = re.findall(r"^    (facebench (?:study|run|show) .*)$", page, re.MULTILINE)
+    folder = tmp_path / "study"
+    shutil.copytree(published, folder)
+    images = prepare_with_progress(DataOptions(str(celeba_dir), None, None, study.SIZE), registry, quiet=True)
+    study.write(folder, images, registry, commands, sheet=True)
+    assert (folder / "README.md").read_text() == page
