@@ -89,6 +89,7 @@ def test_runs_on_other_pictures_are_not_merged(main_job) -> None:
         (["leaderboard", "/nowhere"], "no finished run"),
         (["train", "jpg"], "did you mean 'jpeg'"),
         (["train", "png"], "nothing to train"),
+        (["train", "cvae", "--recipe", "pape", "--size", "16"], "no recipe 'pape' of cvae: use one of flat, paper"),
         (["decode", "/dev/null"], "not written by"),
         (["encode", "/nowhere.png", "--codec", "jpeg"], "nowhere.png"),
         (["cache", "limit", "much"], "500MB"),

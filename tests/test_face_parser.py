@@ -288,7 +288,7 @@ def test_a_codec_that_trains_without_masks_has_none_made_and_one_with_them_gets_
     assert done.exit_code == 0, done.output
     assert not list((tmp_path / "cache").rglob("masks-*.npy"))
     (tmp_path / "w.safetensors").unlink()
-    done = CliRunner().invoke(cli, ["train", "cvae", "--recipe", "mask-flat", "--size", "16", "--epochs", "1", *given])
+    done = CliRunner().invoke(cli, ["train", "cvae-mask", "--size", "16", "--epochs", "1", *given])
     assert done.exit_code == 0, done.output
     assert len(list((tmp_path / "cache").rglob("masks-*.npy"))) == 1
 

@@ -235,7 +235,10 @@ def train_learned(job: TrainingJob) -> Path:
     more processes than a batch has pictures, or a checkpoint that is there when ``job.resume`` is not set.
     """
     processes = Processes.started(job.device)
-    name = f"{job.codec}-{job.recipe or next(iter(recipes_of(job.codec)), 'flat')}"
+    known = recipes_of(job.codec)
+    if job.recipe and job.recipe not in known:
+        raise SettingError(f"no recipe '{job.recipe}' of {job.codec}: use one of {', '.join(known)}")
+    name = f"{job.codec}-{job.recipe or next(iter(known), 'flat')}"
     recipe = named_recipe(name)
     if job.loss is not None:
         named_loss(job.loss)

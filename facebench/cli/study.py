@@ -66,17 +66,14 @@ def study_command(
     for option, value in (("--data", data), ("--split", split), ("--limit", limit)):
         common += [] if value is None else [option, str(value)]
     own = [f"--jobs={jobs}", *(["--overwrite"] if overwrite else []), *(["--quiet"] if quiet else [])]
-    commands = []
     for number, step in enumerate(steps, start=1):
         arguments = step.arguments(folder, common)
-        commands.append(shown(arguments))
-        note(f"{number} of {len(steps)}, {step.what}: {commands[-1]}", quiet)
+        note(f"{number} of {len(steps)}, {step.what}: {shown(arguments)}", quiet)
         if status := run_facebench([*arguments, *own]):
             raise click.exceptions.Exit(status)  # it has said why
     sheet = study.sheet_arguments(folder)
     drawn = run_facebench([*sheet, *(["--quiet"] if quiet else [])]) == 0  # else it has said why: the page does without
-    commands += [shown(sheet)] if drawn else []
-    page = study.write(folder, images, registry, [command_line(), *commands], sheet=drawn)
+    page = study.write(folder, images, registry, command_line(), shown(sheet) if drawn else None)
     note(f"written to {page}", quiet)
 
 
@@ -85,10 +82,14 @@ def _check(steps: list[Step], registry: Registry) -> None:
     from facebench.report.plot import matplotlib_figure
 
     matplotlib_figure()
+    from facebench.errors import FacebenchError
     from facebench.operating_point import parse_points
     from facebench.plan import plan_metrics
 
     for step in steps:
-        parse_points(",".join(step.codecs), registry)
-        if "--metrics" in step.options:
-            plan_metrics(registry, step.options[step.options.index("--metrics") + 1])
+        try:
+            parse_points(",".join(step.codecs), registry)
+            if "--metrics" in step.options:
+                plan_metrics(registry, step.options[step.options.index("--metrics") + 1])
+        except FacebenchError as error:
+            raise FacebenchError(f"{error}; step '{step.name}' takes {' and '.join(step.plugins)}") from error

@@ -24,7 +24,7 @@ from facebench.study.claim import (
     is_better,
     untested,
 )
-from facebench.study.discriminator import LEARNED
+from facebench.study.discriminator import LEARNED, what_differs
 from facebench.study.evidence import Evidence
 from facebench.study.identity import ERROR, PAPER_POINTS, matched
 from facebench.study.mask_claims import (
@@ -322,16 +322,14 @@ def _flat_is_harmless(trainings: Mapping[str, Mapping[str, float]]) -> Claim:
     learned = {name: found for name, found in trainings.items() if found["accuracy"] >= LEARNED}
     if base is None or not learned or base["accuracy"] >= LEARNED:
         return untested(text)
-    changes = {
-        name.removeprefix("discriminator-"): found["valid"] / base["valid"] - 1 for name, found in learned.items()
-    }
+    changes = {what_differs(name): found["valid"] / base["valid"] - 1 for name, found in learned.items()}
     better = [change < -_SAME_LOSS for change in changes.values()]
     return Claim(
         text,
         REFUTED if all(better) else PARTLY if any(better) else CONFIRMED,
         f"with a discriminator that still tells {LEARNED:.0%} the validation L1 is another: "
-        f"{', '.join(f'{name} {change:+.0%}' for name, change in changes.items())} (section 8; one seed each; likeness "
-        "is not what an adversary is for)",
+        f"{'; '.join(f'{name}: {change:+.0%}' for name, change in changes.items())} (section 8; one seed each; "
+        "likeness is not what an adversary is for)",
     )
 
 

@@ -41,6 +41,7 @@ STEPS = (
             _MASKVAE,
         ),
         ("--sweep",),
+        ("facebench-imagecodecs",),
     ),
     Step(
         _AS_PUBLISHED,
@@ -54,12 +55,14 @@ STEPS = (
             "jpeg:quality=85",
         ),
         ("--metrics", "default,vif"),
+        ("facebench-perceptual",),
     ),
     Step(
         _IDENTITY,
         "whether the person is still recognised, at three byte budgets",
         (*_CLASSICAL, *_LEARNED, "maskvae:weights=h9/h10"),
         ("--budget", "64,128,256", "--metrics", "default,identity"),
+        ("facebench-imagecodecs", "facebench-identity"),
         on_request=True,
     ),
     Step(
@@ -72,6 +75,7 @@ STEPS = (
             "maskvae:weights=h9/h10:latent=float32",
         ),
         ("--metrics", "default,identity"),
+        ("facebench-identity",),
         on_request=True,
     ),
 )
@@ -83,10 +87,10 @@ def sheet_arguments(folder: Path) -> list[str]:
     return ["show", "sample:3", "--codecs", shown, "--bytes", "64,128", "--out", str(folder / SHEET)]
 
 
-def write(folder: Path, images: ImageSet, registry: Registry, commands: list[str], *, sheet: bool) -> Path:
+def write(folder: Path, images: ImageSet, registry: Registry, command: str, sheet: str | None) -> Path:
     """Write the page from the runs in ``folder``, measured on ``images``; returns its path.
 
-    ``sheet`` says whether the contact sheet of :func:`sheet_arguments` was drawn.
+    ``command`` is the study's own, ``sheet`` that of :func:`sheet_arguments`, None if nothing was drawn.
     """
     systems, as_published = (Measured(read_run(folder / name), registry) for name in (_SYSTEMS, _AS_PUBLISHED))
     identity = None
@@ -96,4 +100,4 @@ def write(folder: Path, images: ImageSet, registry: Registry, commands: list[str
         digests = {found.in_budgets.data_digest, found.as_published.data_digest}
         identity = found if digests == {systems.data_digest} else None
     evidence = Evidence(systems, as_published, identity, images, registry)
-    return write_page(evidence, folder, TITLE, commands, sheet=sheet)
+    return write_page(evidence, folder, TITLE, command, sheet)

@@ -24,10 +24,10 @@ PAGE = "README.md"
 SHEET = "reconstructions.png"
 
 
-def write_page(evidence: Evidence, folder: Path, title: str, commands: Sequence[str], *, sheet: bool) -> Path:
-    """Write the page and its plots into ``folder``; ``commands`` are what it was made by, the study's own first.
+def write_page(evidence: Evidence, folder: Path, title: str, command: str, sheet: str | None) -> Path:
+    """Write the page and its plots into ``folder``; ``command`` is the study's own.
 
-    ``sheet`` says whether :data:`SHEET` was drawn.
+    ``sheet`` is the command that drew :data:`SHEET`, None if it was not drawn.
     """
     draw_rates(evidence, folder)
     draw_training(evidence, folder / "training.svg")
@@ -45,8 +45,8 @@ def write_page(evidence: Evidence, folder: Path, title: str, commands: Sequence[
         ("6. Training", training_section(evidence)),
         ("7. Is it still the same person?", identity_section(evidence.identity)),
         ("8. Why is the discriminator's loss flat?", discriminator_section(cards)),
-        ("9. What it looks like", _pictures(sheet)),
-        ("How this was made", _origin(evidence, commands)),
+        ("9. What it looks like", _pictures(sheet is not None)),
+        ("How this was made", _origin(evidence, [command, *([sheet] if sheet else [])])),
     )
     text = "\n\n".join([f"# {title}", _introduction(evidence), *(f"## {name}\n\n{body}" for name, body in sections)])
     with atomic_path(folder / PAGE) as path:
@@ -82,8 +82,8 @@ def _pictures(sheet: bool) -> str:
     if not sheet:
         return f"No contact sheet was drawn. {own}"
     return (
-        "A synthetic face, as no real one may be shown; such faces flatter eigenfaces. Each codec at the most that "
-        f"fits into 64 and into 128 bytes:\n\n![contact sheet]({SHEET})\n\n{own}"
+        "A synthetic face, as no real one may be shown; such faces flatter eigenfaces. Each codec at the most bytes "
+        f"that fit into 64 and into 128, which need not look best:\n\n![contact sheet]({SHEET})\n\n{own}"
     )
 
 
@@ -94,13 +94,14 @@ def _origin(evidence: Evidence, commands: Sequence[str]) -> str:
         for about in measured.run.manifest["points"].values()
         if about.get("weights_digest")
     }
+    runs = [str(measured.run.manifest["command"]) for measured in evidence.runs]
     return "\n\n".join(
         (
-            "This page, its plots and the runs in its folders are written by",
-            "\n".join(f"    {command}" for command in commands[:1]),
-            "which runs what is not there yet of",
-            "\n".join(f"    {command}" for command in commands[1:]),
-            f"Each folder's manifest has versions, the digests of data and of the {len(weights)} weights files, "
-            "metric definitions and machine.",
+            "This page and its plots are written by",
+            f"    {commands[0]}",
+            "from what it ran itself or found finished:",
+            "\n".join(f"    {command}" for command in (*runs, *commands[1:])),
+            f"Each folder's manifest has versions, the {len(weights)} digests of weights, that of the data, metric "
+            "definitions and machine.",
         )
     )

@@ -15,13 +15,15 @@ from pathlib import Path
 class Step:
     """One ``facebench run`` of a study; ``name`` is that of its results folder, ``what`` says what it is for.
 
-    ``options`` are those of the run beside ``codecs``. A step ``on_request`` is not part of the study's default.
+    ``options`` are those of the run beside ``codecs``; ``plugins`` are packages that it needs. A step ``on_request`` is
+    not part of the study's default.
     """
 
     name: str
     what: str
     codecs: tuple[str, ...]
     options: tuple[str, ...]
+    plugins: tuple[str, ...]
     on_request: bool = False
 
     def with_lpips(self) -> Step:
