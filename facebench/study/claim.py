@@ -35,6 +35,7 @@ def is_better(difference: Difference) -> bool:
 
 
 def count_better(differences: Sequence[Difference]) -> int:
+    """Return how many of ``differences`` are for the better, significantly."""
     return sum(map(is_better, differences))
 
 
@@ -45,4 +46,5 @@ def by_count(differences: Sequence[Difference]) -> str:
 
 
 def untested(text: str) -> Claim:
+    """Return the claim of which something was not measured."""
     return Claim(text, UNTESTED, "something that it needs was not measured: see the runs' leaderboards")
