@@ -39,10 +39,9 @@ def count_better(differences: Sequence[Difference]) -> int:
     return sum(map(is_better, differences))
 
 
-def by_count(differences: Sequence[Difference]) -> str:
-    """Return "confirmed" if all of ``differences`` are for the better, "refuted" if none is."""
-    better = count_better(differences)
-    return CONFIRMED if better == len(differences) else PARTLY if better else REFUTED
+def verdict_of(holds: Sequence[bool]) -> str:
+    """Return "confirmed" if a claim holds in all cases, "in part" if in some, "refuted" if in none."""
+    return CONFIRMED if all(holds) else PARTLY if any(holds) else REFUTED
 
 
 def untested(text: str) -> Claim:

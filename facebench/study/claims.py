@@ -18,11 +18,11 @@ from facebench.study.claim import (
     REFUTED,
     UNTESTED,
     Claim,
-    by_count,
     corrected,
     count_better,
     is_better,
     untested,
+    verdict_of,
 )
 from facebench.study.discriminator import LEARNED, what_differs
 from facebench.study.evidence import Evidence
@@ -134,7 +134,7 @@ def _jpeg_loses_detail(evidence: Evidence) -> Claim:
     large = [value >= CVAE_QUALITY for value in (fine, coarse.value)]
     return Claim(
         text,
-        CONFIRMED if all(large) else PARTLY if any(large) else REFUTED,
+        verdict_of(large),
         f"1-SSIM {number(fine)} at quality 85 ({byte_count(jpeg.bytes)} bytes), {number(coarse.value)} in "
         f"{byte_count(coarse.bytes)} without headers, the fewest",
     )
@@ -205,7 +205,7 @@ def _dcgan_is_superior(evidence: Evidence) -> Claim:
     changes = [part[0].change / measured.mean(cvae, "1-SSIM") for part, cvae in ((short, CVAE), (long, _FLAT_CVAE))]
     return Claim(
         text,
-        by_count(found),
+        verdict_of([is_better(difference) for difference in found]),
         f"with the paper's epochs, three times the CVAE's, better in {count_better(short)} of {len(METRICS)} metrics "
         f"(the paper's own table has it worse in all), 1-SSIM {changes[0]:+.0%}; with both trained for longer, "
         f"{_steps(evidence, 'dcgan')} and {_steps(evidence, 'cvae')} steps, in {count_better(long)}, {changes[1]:+.0%}",
@@ -238,7 +238,7 @@ def _beats_toledo(evidence: Evidence) -> Claim:
     best, published = min(measured.mean(row.point, "1-SSIM", FACE) for row in TABLE_2), min(row.ssim for row in TABLE_2)
     # The student paper's l2 is 100 x MSE. Of pictures with that mean, 10 x RMSE is at most this on average (Jensen).
     in_their_unit, their_l2 = 10 * math.sqrt(TABLE_1[1].l2 / 100), min(row.l2 for row in TABLE_2)
-    verdict = by_count(found)
+    verdict = verdict_of([is_better(difference) for difference in found])
     return Claim(
         text,
         PARTLY if verdict == CONFIRMED and ours >= published else verdict,
@@ -323,10 +323,10 @@ def _flat_is_harmless(trainings: Mapping[str, Mapping[str, float]]) -> Claim:
     if base is None or not learned or base["accuracy"] >= LEARNED:
         return untested(text)
     changes = {what_differs(name): found["valid"] / base["valid"] - 1 for name, found in learned.items()}
-    better = [change < -_SAME_LOSS for change in changes.values()]
+    harmless = [change >= -_SAME_LOSS for change in changes.values()]
     return Claim(
         text,
-        REFUTED if all(better) else PARTLY if any(better) else CONFIRMED,
+        verdict_of(harmless),
         f"with a discriminator that still tells {LEARNED:.0%} the validation L1 is another: "
         f"{'; '.join(f'{name}: {change:+.0%}' for name, change in changes.items())} (section 8; one seed each; "
         "likeness is not what an adversary is for)",
@@ -354,7 +354,7 @@ def _kept(evidence: Evidence, text: str, codecs: Sequence[str]) -> Claim:
     kept = [1 - row.metrics[ERROR].mean >= _KEPT for row in points if row is not None]
     return Claim(
         text,
-        CONFIRMED if all(kept) else PARTLY if any(kept) else REFUTED,
+        verdict_of(kept),
         "faces still verified: "
         + "; ".join(
             f"{codec.split(':')[0]} {', '.join(f'{share:.0%} {where}' for where, share in shares.items())}"

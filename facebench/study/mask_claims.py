@@ -12,7 +12,7 @@ from facebench.analysis.bootstrap import cluster_codes, cluster_sums, resampled_
 from facebench.analysis.significance import bootstrap_p, difference_interval, significant
 from facebench.analysis.summary import FACE, WHOLE
 from facebench.report.text import counted, number
-from facebench.study.claim import CONFIRMED, PARTLY, REFUTED, UNTESTED, Claim, corrected, untested
+from facebench.study.claim import CONFIRMED, PARTLY, REFUTED, UNTESTED, Claim, corrected, untested, verdict_of
 from facebench.study.evidence import Difference, Evidence
 from facebench.study.masked_scores import BACKGROUND, FACE_ALONE, WHOLE_PICTURE, MaskedScores
 from facebench.study.masked_training import PAIRS, at_equal_bytes, effects, fewest_beaten, word_of
@@ -32,7 +32,7 @@ def masking_helps(evidence: Evidence) -> Claim:
     helps, harms = words.count("helps"), words.count("harms")
     return Claim(
         text,
-        CONFIRMED if helps == len(words) else REFUTED if not helps else PARTLY,
+        verdict_of([word == "helps" for word in words]),
         f"1-SSIM over the face falls in {helps} of {len(words)} pairs and rises in {harms}; in payloads of the fewest "
         f"equal bytes it is lower in {fewest_beaten(at_equal_bytes(evidence))} (section 3)",
     )
@@ -55,7 +55,7 @@ def mse_rises(scores: Sequence[MaskedScores]) -> Claim:
     ]
     return Claim(
         text,
-        CONFIRMED if all(as_told) else PARTLY if any(as_told) else REFUTED,
+        verdict_of(as_told),
         f"over the same pixels, {'; '.join(told)} (section 4)",
     )
 
@@ -71,8 +71,7 @@ def background_is_easy(scores: Sequence[MaskedScores]) -> Claim:
         f"{number(found.mean(FACE_ALONE, 'L2'))} on it"
         for found in scores
     ]
-    verdict = CONFIRMED if all(easier) else PARTLY if any(easier) else REFUTED
-    return Claim(text, verdict, f"in this crop {'; '.join(told)}")
+    return Claim(text, verdict_of(easier), f"in this crop {'; '.join(told)}")
 
 
 def covers_raise_mse(evidence: Evidence, scores: Sequence[MaskedScores]) -> Claim:
@@ -96,7 +95,7 @@ def covers_raise_mse(evidence: Evidence, scores: Sequence[MaskedScores]) -> Clai
     ]
     return Claim(
         text,
-        CONFIRMED if all(raises) else PARTLY if any(raises) else REFUTED,
+        verdict_of(raises),
         f"{scores[0].name}'s MSE over the face is {'; '.join(told)}; hands have no label",
     )
 

@@ -93,9 +93,9 @@ def fewest_beaten(at_equal: Sequence[Sequence[Comparison]]) -> int:
     return sum(ends[0].outcome == "beats" for ends in at_equal if ends)
 
 
-def differing(evidence: Evidence, pair: Pair) -> list[str]:
-    """Return what differs in how a pair was trained, but for masks: names of fields of recipe and card."""
-    cards = [evidence.cards.get(_curve(evidence, codec)) for codec in (pair.masked, pair.plain)]
+def differing(evidence: Evidence, one_codec: str, other_codec: str) -> list[str]:
+    """Return what differs in how two codecs were trained, but for masks: names of fields of recipe and card."""
+    cards = [evidence.cards.get(_curve(evidence, codec)) for codec in (one_codec, other_codec)]
     if None in cards:
         return []
     one, other = (
@@ -119,7 +119,7 @@ def masked_training(evidence: Evidence) -> str:
     rows, notes = [], Footnotes()
     at_equal = at_equal_bytes(evidence)
     for pair, over_face, over_whole, at_ends in zip(PAIRS, face, whole, at_equal, strict=True):
-        other = differing(evidence, pair)
+        other = differing(evidence, pair.masked, pair.plain)
         mark = notes.mark(f"these two differ in {', '.join(other)} too: no evidence on masks alone") if other else ""
         cells = [f"{pair.loss}{mark}"]
         for metric in METRICS:

@@ -46,7 +46,7 @@ def write_page(evidence: Evidence, folder: Path, title: str, command: str, sheet
         ("7. Is it still the same person?", identity_section(evidence.identity)),
         ("8. Why is the discriminator's loss flat?", discriminator_section(cards)),
         ("9. What it looks like", _pictures(sheet is not None)),
-        ("How this was made", _origin(evidence, [command, *([sheet] if sheet else [])])),
+        ("How this was made", _origin(evidence, command, sheet)),
     )
     text = "\n\n".join([f"# {title}", _introduction(evidence), *(f"## {name}\n\n{body}" for name, body in sections)])
     with atomic_path(folder / PAGE) as path:
@@ -87,20 +87,20 @@ def _pictures(sheet: bool) -> str:
     )
 
 
-def _origin(evidence: Evidence, commands: Sequence[str]) -> str:
+def _origin(evidence: Evidence, command: str, sheet: str | None) -> str:
     weights = {
         about["weights_digest"]
         for measured in evidence.runs
         for about in measured.run.manifest["points"].values()
         if about.get("weights_digest")
     }
-    runs = [str(measured.run.manifest["command"]) for measured in evidence.runs]
+    ran = [str(measured.run.manifest["command"]) for measured in evidence.runs] + ([sheet] if sheet else [])
     return "\n\n".join(
         (
             "This page and its plots are written by",
-            f"    {commands[0]}",
+            f"    {command}",
             "from what it ran itself or found finished:",
-            "\n".join(f"    {command}" for command in (*runs, *commands[1:])),
+            "\n".join(f"    {text}" for text in ran),
             f"Each folder's manifest has versions, the {len(weights)} digests of weights, that of the data, metric "
             "definitions and machine.",
         )

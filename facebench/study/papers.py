@@ -57,6 +57,11 @@ class HypothesisRow:
     l2: float
 
     @property
+    def scores(self) -> tuple[float, ...]:
+        """The scores in the table's order: 1-SSIM, 1-MS-SSIM, LPIPS, 1-VIF, l1, l2."""
+        return (self.ssim, self.ms_ssim, self.lpips, self.vif, self.l1, self.l2)
+
+    @property
     def point(self) -> str:
         """What stands for it here."""
         return f"maskvae:weights=h{self.number}:latent=float32"

@@ -79,7 +79,7 @@ def table_2(evidence: Evidence) -> str:
             10 * _mean_root(measured.values(row.point, "L2", FACE)),
         )
         cells = [f"H{row.number}", row.loss, "yes" if row.masked else "no"]
-        for theirs, value in zip((row.ssim, row.ms_ssim, row.lpips, row.vif, row.l1, row.l2), ours, strict=True):
+        for theirs, value in zip(row.scores, ours, strict=True):
             cells += [plain(theirs, 3), plain(value, 3)]
         rows.append(cells)
         every.append(ours)
@@ -87,7 +87,7 @@ def table_2(evidence: Evidence) -> str:
     names = ("1-SSIM", "1-MS-SSIM", "LPIPS", "1-VIF", "l1", "l2")
     for name in names:
         headers += [f"{name}, paper", "ours"]
-    theirs_by_column = zip(*((r.ssim, r.ms_ssim, r.lpips, r.vif, r.l1, r.l2) for r in TABLE_2), strict=True)
+    theirs_by_column = zip(*(row.scores for row in TABLE_2), strict=True)
     agreements = [
         f"{name} {plain(agreement, 2)}"
         for name, theirs, ours in zip(names, theirs_by_column, zip(*every, strict=True), strict=True)

@@ -10,7 +10,7 @@ from typing import Any
 from facebench.report.plot import saved_figure
 from facebench.report.text import NONE, markdown_table, number, plain
 from facebench.study.evidence import Evidence
-from facebench.study.masked_training import Pair, differing
+from facebench.study.masked_training import differing
 from facebench.study.papers import PAPER_STEPS, TOLEDO_STEPS
 
 _COLUMNS = 4
@@ -74,9 +74,7 @@ def _what_more_would_bring(evidence: Evidence) -> str:
             continue
         short, long = (min(cards[name]["curve"]["valid"]) for name in (paper, codec))
         others = [
-            name.replace("_", " ")
-            for name in differing(evidence, Pair(codec, codec, paper))
-            if name not in ("steps", "epochs")
+            name.replace("_", " ") for name in differing(evidence, codec, paper) if name not in ("steps", "epochs")
         ]
         told.append(
             f"with {cards[codec]['steps']:,} instead of {cards[paper]['steps']:,} steps the best validation loss of "
